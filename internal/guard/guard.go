@@ -1,0 +1,122 @@
+// Package guard compiles ServiceAccountGuards into the question that admission asks: what holds in this namespace, for
+// this subject? It is pure: no client, no clock.
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/saguard/saguard/api/v1alpha1"
+	"github.com/saguard/saguard/internal/identity"
+)
+
+// Problem is a guard that cannot be obeyed as written. Admission refuses such guards; one that got in all the same holds
+// in every namespace, because a scope nobody can read must not be an empty one (fails closed).
+type Problem struct {
+	Guard   string
+	Message string
+}
+
+// Set is every guard of the cluster, compiled. It is immutable; the zero Set and nil guard nothing.
+type Set struct {
+	guards     []compiled
+	policyKeys []string
+}
+
+type compiled struct {
+	name     string
+	selector labels.Selector
+	spec     *v1alpha1.ServiceAccountGuardSpec
+	keys     keySet
+	exempt   map[string]struct{}
+	groups   []string
+}
+
+// Compile compiles guards; policyKeys are the label keys that service-account selectors of policies read.
+func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, []Problem) {
+	var problems []Problem
+	keys := slices.Clone(policyKeys)
+	slices.Sort(keys)
+	s := &Set{policyKeys: slices.Compact(keys)}
+	for i := range guards {
+		g := guards[i].DeepCopy()
+		selector, err := metav1.LabelSelectorAsSelector(&g.Spec.NamespaceSelector)
+		if err != nil {
+			problems = append(problems, Problem{Guard: g.Name, Message: fmt.Sprintf("spec.namespaceSelector: %v; the guard holds in every namespace", err)})
+			selector = labels.Everything()
+		}
+		c := compiled{name: g.Name, selector: selector, spec: &g.Spec, exempt: map[string]struct{}{}, groups: g.Spec.Exempt.Groups}
+		for _, u := range g.Spec.Exempt.Users {
+			c.exempt[u] = struct{}{}
+		}
+		if l := g.Spec.Labels; l != nil && l.Mode.Normalize() != v1alpha1.ModeOff {
+			c.keys = newKeySet(l, s.policyKeys)
+		}
+		s.guards = append(s.guards, c)
+	}
+	slices.SortFunc(s.guards, func(a, b compiled) int { return strings.Compare(a.name, b.name) })
+	return s, problems
+}
+
+// Empty reports that there is no guard at all.
+func (s *Set) Empty() bool { return s == nil || len(s.guards) == 0 }
+
+// GuardedKeys returns the keys and prefixes that the guard of that name guards, sorted; nil if there is no such guard.
+func (s *Set) GuardedKeys(name string) []string {
+	if s == nil {
+		return nil
+	}
+	for i := range s.guards {
+		if s.guards[i].name == name {
+			return s.guards[i].keys.list()
+		}
+	}
+	return nil
+}
+
+// NeedsNamespaceLabels reports whether the labels of a namespace make a difference to some guard.
+func (s *Set) NeedsNamespaceLabels() bool {
+	if s == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.guards, func(c compiled) bool { return !c.selector.Empty() })
+}
+
+// ForNamespace returns what holds for the subject in a namespace with these labels.
+func (s *Set) ForNamespace(nsLabels map[string]string, subject identity.Subject) Effective {
+	return s.effective(subject, func(c *compiled) bool { return c.selector.Matches(labels.Set(nsLabels)) })
+}
+
+// ForCluster returns what holds for cluster-scoped objects, which can touch any namespace: every guard.
+func (s *Set) ForCluster(subject identity.Subject) Effective {
+	return s.effective(subject, func(*compiled) bool { return true })
+}
+
+func (s *Set) effective(subject identity.Subject, holds func(*compiled) bool) Effective {
+	var e Effective
+	if s == nil {
+		return e
+	}
+	for i := range s.guards {
+		c := &s.guards[i]
+		switch {
+		case !holds(c):
+		case c.isExempt(subject):
+			e.ExemptFrom = append(e.ExemptFrom, c.name)
+		default:
+			e.guards = append(e.guards, c)
+		}
+	}
+	return e
+}
+
+func (c *compiled) isExempt(subject identity.Subject) bool {
+	if _, ok := c.exempt[subject.User]; ok {
+		return true
+	}
+	return slices.ContainsFunc(c.groups, subject.InGroup)
+}
