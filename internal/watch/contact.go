@@ -1,0 +1,60 @@
+package watch
+
+import (
+	"sync"
+	"time"
+)
+
+// contact remembers when the API server was last heard of for one source. It is safe for concurrent use.
+type contact struct {
+	now func() time.Time
+
+	mu     sync.Mutex
+	last   time.Time
+	err    error
+	absent bool
+	synced bool
+}
+
+func (c *contact) touch(absent bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.err, c.absent = c.now(), nil, absent
+}
+
+func (c *contact) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
+func (c *contact) replaced() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.synced = true
+}
+
+// Status says how well one source is known.
+type Status struct {
+	// Name is the source's.
+	Name string
+	// Synced says that the whole resource has been read once.
+	Synced bool
+	// Absent says that the API server does not serve the resource.
+	Absent bool
+	// Age is the time since the API server was last heard of for this resource; it grows to at most some 20 s while all is
+	// well, since every watch is renewed within that time.
+	Age time.Duration
+	// Err is the last failure, nil after a success.
+	Err error
+}
+
+func (c *contact) status(name string) Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{Name: name, Synced: c.synced, Absent: c.absent, Err: c.err}
+	if !c.last.IsZero() {
+		s.Age = c.now().Sub(c.last)
+	}
+	return s
+}

@@ -1,0 +1,100 @@
+package watch
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/saguard/saguard/internal/state"
+)
+
+// typed is a Sink for one Go type; objects of another type cannot come from its source and are not passed on.
+type typed[T client.Object] struct {
+	replace func([]T)
+	set     func(T)
+	remove  func(T)
+}
+
+func (s typed[T]) Replace(objs []client.Object) {
+	all := make([]T, 0, len(objs))
+	for _, o := range objs {
+		if t, ok := o.(T); ok {
+			all = append(all, t)
+		}
+	}
+	s.replace(all)
+}
+
+func (s typed[T]) Set(obj client.Object) {
+	if t, ok := obj.(T); ok {
+		s.set(t)
+	}
+}
+
+func (s typed[T]) Delete(obj client.Object) {
+	if t, ok := obj.(T); ok {
+		s.remove(t)
+	}
+}
+
+// touching is typed for the RBAC store, which does not count the cluster's revision.
+type touching[T client.Object] struct {
+	c       *state.Cluster
+	replace func([]T)
+	set     func(T)
+	remove  func(T)
+}
+
+func (s touching[T]) inner() typed[T] {
+	return typed[T]{replace: s.replace, set: s.set, remove: s.remove}
+}
+
+func (s touching[T]) Replace(objs []client.Object) {
+	s.inner().Replace(objs)
+	s.c.Touch()
+}
+
+func (s touching[T]) Set(obj client.Object) {
+	s.inner().Set(obj)
+	s.c.Touch()
+}
+
+func (s touching[T]) Delete(obj client.Object) {
+	s.inner().Delete(obj)
+	s.c.Touch()
+}
+
+// values adapts a consumer of values to pointers.
+func values[T any](f func([]T)) func([]*T) {
+	return func(ptrs []*T) {
+		all := make([]T, len(ptrs))
+		for i, p := range ptrs {
+			all[i] = *p
+		}
+		f(all)
+	}
+}
+
+func newList[T any, PT interface {
+	*T
+	client.ObjectList
+}]() client.ObjectList {
+	return PT(new(T))
+}
+
+func metadataList(group, version, kind string) func() client.ObjectList {
+	return func() client.ObjectList {
+		l := &metav1.PartialObjectMetadataList{}
+		l.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: version, Kind: kind})
+		return l
+	}
+}
+
+func unstructuredList(gvk schema.GroupVersionKind) func() client.ObjectList {
+	return func() client.ObjectList {
+		l := &unstructured.UnstructuredList{}
+		l.SetGroupVersionKind(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+		return l
+	}
+}

@@ -1,0 +1,104 @@
+// Package watch keeps in-memory state equal to what the API server holds: one client-go Reflector per resource, feeding a
+// sink directly, and the truth about how fresh that is.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Sink receives a resource's objects. Calls come from one goroutine per source, never two at once.
+type Sink interface {
+	// Replace says that these are all the objects there are.
+	Replace(objs []client.Object)
+	// Set says that an object was created or changed.
+	Set(obj client.Object)
+	// Delete says that an object is gone; obj is its last known state.
+	Delete(obj client.Object)
+}
+
+// Source is one resource to follow.
+type Source struct {
+	// Name is the resource's name in logs, metrics and readiness, such as "rolebindings.rbac.authorization.k8s.io".
+	Name string
+	// NewList returns an empty list of the resource; unstructured and metadata lists carry their kind.
+	NewList func() client.ObjectList
+	// Optional says that the API server may not serve the resource: that is an empty list, looked for again every few
+	// seconds. A resource that is not Optional and not served stays unsynced.
+	Optional bool
+	// Sink receives the objects.
+	Sink Sink
+}
+
+const (
+	// watchTimeout is asked of the API server for every watch, so that a watch that says nothing is one that just ended or
+	// one that is broken. Re-watching from a resource version costs the API server next to nothing.
+	watchTimeout = 15 * time.Second
+	// watchGrace is how much longer than that a watch may live before it is given up here.
+	watchGrace = 5 * time.Second
+	// absentPoll is how often a resource that is not served is looked for again.
+	absentPoll = 3 * time.Second
+)
+
+// listerWatcher is what the Reflector of a source calls.
+type listerWatcher struct {
+	source  Source
+	client  client.WithWatch
+	contact *contact
+}
+
+func (lw *listerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	list := lw.source.NewList()
+	err := lw.client.List(ctx, list, &client.ListOptions{Limit: opts.Limit, Continue: opts.Continue, Raw: &opts})
+	if lw.absent(err) {
+		lw.contact.touch(true)
+		return lw.source.NewList(), nil
+	}
+	if err != nil {
+		lw.contact.failed(err)
+		return nil, fmt.Errorf("list %s: %w", lw.source.Name, err)
+	}
+	lw.contact.touch(false)
+	return list, nil
+}
+
+func (lw *listerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+	seconds := int64(watchTimeout / time.Second)
+	opts.TimeoutSeconds = &seconds
+	w, err := lw.client.Watch(ctx, lw.source.NewList(), &client.ListOptions{Raw: &opts})
+	switch {
+	case lw.absent(err) && (opts.SendInitialEvents == nil || !*opts.SendInitialEvents):
+		lw.contact.touch(true)
+		return idle(absentPoll), nil
+	case err != nil:
+		if !lw.absent(err) {
+			lw.contact.failed(err)
+		}
+		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
+	}
+	lw.contact.touch(false)
+	return track(w, lw.contact, watchTimeout+watchGrace), nil
+}
+
+// List and Watch make it a cache.ListerWatcher; the Reflector prefers the forms with a context.
+func (lw *listerWatcher) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return lw.ListWithContext(context.TODO(), opts)
+}
+
+// Watch is the form without a context of WatchWithContext.
+func (lw *listerWatcher) Watch(opts metav1.ListOptions) (apiwatch.Interface, error) {
+	return lw.WatchWithContext(context.TODO(), opts)
+}
+
+// absent reports that err means the resource is not served here, which only an optional source may be.
+func (lw *listerWatcher) absent(err error) bool {
+	return err != nil && lw.source.Optional && (meta.IsNoMatchError(err) || apierrors.IsNotFound(err))
+}

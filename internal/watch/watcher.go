@@ -1,0 +1,166 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// MaxAge is the age at which a source counts as stale: twice what a healthy one reaches is never needed, because every
+// watch is renewed within watchTimeout+watchGrace.
+const MaxAge = 25 * time.Second
+
+// Watcher follows a fixed list of sources.
+type Watcher struct {
+	client   client.WithWatch
+	log      klog.Logger
+	sources  []Source
+	contacts []*contact
+	// synced is set for good once every source has been read: WhyNotSynced is asked for every request.
+	synced atomic.Bool
+}
+
+// New returns a watcher; now is the clock.
+func New(c client.WithWatch, log klog.Logger, now func() time.Time, sources ...Source) *Watcher {
+	w := &Watcher{client: c, log: log, sources: sources}
+	for range sources {
+		w.contacts = append(w.contacts, &contact{now: now})
+	}
+	return w
+}
+
+// NeedLeaderElection says that every replica watches.
+func (w *Watcher) NeedLeaderElection() bool { return false }
+
+// Start follows the sources until ctx ends.
+func (w *Watcher) Start(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for i, s := range w.sources {
+		group.Go(func() error {
+			lw := &listerWatcher{source: s, client: w.client, contact: w.contacts[i]}
+			cache.NewReflectorWithOptions(lw, nil, &store{source: s, contact: w.contacts[i]}, cache.ReflectorOptions{
+				Name:            s.Name,
+				TypeDescription: s.Name,
+				Logger:          &w.log,
+				// An API server that is back is heard of soon; client-go's own backoff grows to 30 s.
+				Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second},
+			}).RunWithContext(ctx)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Statuses returns the state of every source, in the order given to New.
+func (w *Watcher) Statuses() []Status {
+	out := make([]Status, len(w.sources))
+	for i, s := range w.sources {
+		out[i] = w.contacts[i].status(s.Name)
+	}
+	return out
+}
+
+// WhyNotSynced returns "" when every source has been read once, else which ones have not.
+func (w *Watcher) WhyNotSynced() string {
+	if w.synced.Load() {
+		return ""
+	}
+	why := w.why(func(s Status) string {
+		if s.Synced {
+			return ""
+		}
+		if s.Err != nil {
+			return fmt.Sprintf("%s not read yet: %v", s.Name, s.Err)
+		}
+		return s.Name + " not read yet"
+	})
+	if why == "" {
+		w.synced.Store(true)
+	}
+	return why
+}
+
+// WhyStale returns "" when every source is synced and was heard of within MaxAge, else what is wrong.
+func (w *Watcher) WhyStale() string {
+	return w.why(func(s Status) string {
+		switch {
+		case !s.Synced:
+			return s.Name + " not read yet"
+		case s.Age > MaxAge && s.Err != nil:
+			return fmt.Sprintf("%s not heard of for %s: %v", s.Name, s.Age.Round(time.Second), s.Err)
+		case s.Age > MaxAge:
+			return fmt.Sprintf("%s not heard of for %s", s.Name, s.Age.Round(time.Second))
+		default:
+			return ""
+		}
+	})
+}
+
+func (w *Watcher) why(of func(Status) string) string {
+	var parts []string
+	for _, s := range w.Statuses() {
+		if p := of(s); p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// store hands what the Reflector learns to the sink.
+type store struct {
+	source  Source
+	contact *contact
+}
+
+func (s *store) Add(obj any) error { return s.Update(obj) }
+
+func (s *store) Update(obj any) error {
+	o, err := object(obj)
+	if err != nil {
+		return err
+	}
+	s.source.Sink.Set(o)
+	return nil
+}
+
+func (s *store) Delete(obj any) error {
+	o, err := object(obj)
+	if err != nil {
+		return err
+	}
+	s.source.Sink.Delete(o)
+	return nil
+}
+
+func (s *store) Replace(list []any, _ string) error {
+	objs := make([]client.Object, 0, len(list))
+	for _, item := range list {
+		o, err := object(item)
+		if err != nil {
+			return err
+		}
+		objs = append(objs, o)
+	}
+	s.source.Sink.Replace(objs)
+	s.contact.replaced()
+	return nil
+}
+
+func (s *store) Resync() error { return nil }
+
+func object(obj any) (client.Object, error) {
+	o, ok := obj.(client.Object)
+	if !ok {
+		return nil, fmt.Errorf("object of type %T has no metadata", obj)
+	}
+	return o, nil
+}
