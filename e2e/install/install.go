@@ -1,0 +1,184 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/saguard/saguard/e2e/controlplane"
+	"github.com/saguard/saguard/internal/identity"
+)
+
+// Namespace is where the release is installed.
+const Namespace = "saguard-system"
+
+// releaseName also names the chart's objects.
+const releaseName = "saguard"
+
+// Options choose what is installed.
+type Options struct {
+	// ControlPlane is started with these.
+	ControlPlane controlplane.Options
+	// Values are --set arguments for the chart, such as "webhook.failurePolicy.validating=Ignore".
+	Values []string
+	// WebhookArgs are further arguments of the webhook.
+	WebhookArgs []string
+	// Log receives progress.
+	Log io.Writer
+}
+
+// Installation is a control plane with saguard in it.
+type Installation struct {
+	CP *controlplane.ControlPlane
+	// Admin is the kubeconfig of a system:masters user.
+	Admin string
+
+	options  Options
+	root     string
+	dir      string
+	port     int
+	webhook  *Webhook
+	rendered []*unstructured.Unstructured
+}
+
+// New starts a control plane, installs the chart and waits until the webhook is ready and registered.
+func New(ctx context.Context, o Options) (_ *Installation, err error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	i := &Installation{options: o, root: root}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if i.dir, err = os.MkdirTemp("", "saguard-install-"); err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return build(groupCtx, root, "./cmd/saguard-webhook", i.path("saguard-webhook")) })
+	group.Go(func() error {
+		return build(groupCtx, filepath.Join(root, "e2e", "chart"), "./cmd/render", i.path("render"))
+	})
+	// The control plane lives longer than the group, so it must not get the group's context.
+	cp, err := controlplane.Start(ctx, o.ControlPlane)
+	if err := errors.Join(err, group.Wait()); err != nil {
+		return nil, err
+	}
+	i.CP = cp
+	if i.Admin, err = cp.Kubeconfig("admin", identity.SystemMasters); err != nil {
+		return nil, err
+	}
+	if err := i.install(ctx); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// install does what `helm install` and the kubelets would: objects first, then the running webhook, then its registration.
+func (i *Installation) install(ctx context.Context) error {
+	if _, err := i.Kubectl(ctx, i.Admin, "create", "namespace", Namespace); err != nil {
+		return err
+	}
+	if err := i.prepareWebhook(); err != nil {
+		return err
+	}
+	if err := i.render(ctx); err != nil {
+		return err
+	}
+	if err := i.apply(ctx, func(kind string) bool { return !strings.HasSuffix(kind, "WebhookConfiguration") }); err != nil {
+		return err
+	}
+	if _, err := i.Kubectl(ctx, i.Admin, "wait", "--for=condition=Established", "--timeout=30s", "crd/serviceaccountguards.saguard.io", "crd/policybands.saguard.io"); err != nil {
+		return err
+	}
+	if err := i.StartWebhook(ctx); err != nil {
+		return err
+	}
+	return i.Register(ctx)
+}
+
+// Register applies the webhook configurations, and waits until the API server has taken them up.
+func (i *Installation) Register(ctx context.Context) error {
+	if err := i.apply(ctx, func(kind string) bool { return strings.HasSuffix(kind, "WebhookConfiguration") }); err != nil {
+		return err
+	}
+	return i.waitRegistered(ctx)
+}
+
+func (i *Installation) render(ctx context.Context) error {
+	args := []string{
+		"-chart", filepath.Join(i.root, "charts", "saguard"), "-release", releaseName, "-namespace", Namespace, "-kube-version", "v1.36.3",
+		"-set", "certificates.source=secret", "-set", "certificates.secretName=saguard-tls",
+		"-set", fmt.Sprintf("webhook.url=https://127.0.0.1:%d", i.port), "-set-file", "webhook.caBundle=" + i.path("ca.crt"),
+	}
+	for _, v := range i.options.Values {
+		args = append(args, "-set", v)
+	}
+	var out, messages bytes.Buffer
+	cmd := exec.CommandContext(ctx, i.path("render"), args...)
+	cmd.Stdout, cmd.Stderr = &out, &messages
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("render chart: %w\n%s", err, messages.String())
+	}
+	decoder := yaml.NewYAMLOrJSONDecoder(&out, 4096)
+	for {
+		obj := &unstructured.Unstructured{}
+		err := decoder.Decode(obj)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read rendered chart: %w", err)
+		}
+		i.rendered = append(i.rendered, obj)
+	}
+}
+
+func (i *Installation) apply(ctx context.Context, kinds func(string) bool) error {
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion("v1")
+	list.SetKind("List")
+	for _, o := range i.rendered {
+		if kinds(o.GetKind()) {
+			list.Items = append(list.Items, *o)
+		}
+	}
+	text, err := list.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("encode chart: %w", err)
+	}
+	_, err = i.KubectlStdin(ctx, i.Admin, bytes.NewReader(text), "apply", "--server-side", "-f", "-")
+	return err
+}
+
+func (i *Installation) path(name string) string { return filepath.Join(i.dir, name) }
+
+// Close stops everything and removes the folder.
+func (i *Installation) Close(ctx context.Context) error {
+	var errs []error
+	if i.webhook != nil {
+		errs = append(errs, i.StopWebhook(ctx))
+	}
+	if i.CP != nil {
+		errs = append(errs, i.CP.Stop(ctx))
+	}
+	if i.dir != "" {
+		errs = append(errs, os.RemoveAll(i.dir))
+	}
+	return errors.Join(errs...)
+}
