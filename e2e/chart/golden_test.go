@@ -1,0 +1,106 @@
+package chart
+
+import (
+	"encoding/base64"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const refresh = "go -C e2e/chart test . -run TestGolden -update"
+
+// TestGolden compares what is rendered with testdata/golden. Generated certificates and the schemas of the CRDs, which
+// have tests of their own, are replaced by a word.
+func TestGolden(t *testing.T) {
+	const golden = "testdata/golden"
+	for name, values := range cases {
+		t.Run(name, func(t *testing.T) {
+			rendered := render(t, values)
+			for _, object := range rendered.Objects {
+				redact(t, object)
+			}
+			data, err := rendered.YAML()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(golden, name+".yaml")
+			if *update {
+				if err := os.MkdirAll(golden, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, data, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if want := readFile(t, file); string(data) != want {
+				t.Errorf("%s differs from line %d on; refresh: %s", file, firstDifference(string(data), want), refresh)
+			}
+		})
+	}
+
+	files, err := filepath.Glob(filepath.Join(golden, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		if _, ok := cases[name]; ok {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s belongs to no case; refresh: %s", file, refresh)
+		} else if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func firstDifference(a, b string) int {
+	old := strings.Split(b, "\n")
+	for i, line := range strings.Split(a, "\n") {
+		if i >= len(old) || line != old[i] {
+			return i + 1
+		}
+	}
+	return len(old)
+}
+
+// redact replaces what differs from one rendering to the next, or is long and tested elsewhere.
+func redact(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	switch object.GetKind() {
+	case "CustomResourceDefinition":
+		object.Object["spec"] = "SPEC"
+	case "Secret":
+		data, ok := object.Object["data"].(map[string]any)
+		if !ok {
+			t.Fatalf("Secret %s has no data", object.GetName())
+		}
+		for key := range data {
+			data[key] = "GENERATED"
+		}
+	case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+		hooks, _, err := unstructured.NestedSlice(object.Object, "webhooks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := base64.StdEncoding.EncodeToString([]byte(caBundle))
+		for _, hook := range hooks {
+			config, ok := hook.(map[string]any)["clientConfig"].(map[string]any)
+			if !ok {
+				t.Fatalf("%s: a webhook has no clientConfig", object.GetName())
+			}
+			if bundle, ok := config["caBundle"]; ok && bundle != given {
+				config["caBundle"] = "GENERATED"
+			}
+		}
+		object.Object["webhooks"] = hooks
+	}
+}

@@ -1,0 +1,202 @@
+package chart
+
+import (
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+	"helm.sh/helm/v3/pkg/chartutil"
+)
+
+// documented lists the values of values.yaml that have a `# --` comment, by path. A key without one must be a section,
+// whose own keys all have one.
+func documented(t *testing.T) []string {
+	t.Helper()
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(readFile(t, dir, "values.yaml")), &root); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var walk func(node *yaml.Node, prefix string)
+	walk = func(node *yaml.Node, prefix string) {
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key, value := node.Content[i], node.Content[i+1]
+			path := prefix + key.Value
+			switch {
+			case strings.HasPrefix(key.HeadComment, "# -- ") || strings.Contains(key.HeadComment, "\n# -- "):
+				paths = append(paths, path)
+			case value.Kind == yaml.MappingNode && len(value.Content) > 0:
+				walk(value, path+".")
+			default:
+				t.Errorf("values.yaml: %s has no `# --` comment", path)
+			}
+		}
+	}
+	walk(root.Content[0], "")
+	return paths
+}
+
+// TestEveryValueIsReadByATemplate changes one value after the other and demands that something else is rendered.
+func TestEveryValueIsReadByATemplate(t *testing.T) {
+	const (
+		secret  = `{webhook: {caBundle: CA}, certificates: {source: secret, secretName: s}}`
+		issued  = `{certificates: {source: certManager}}`
+		policy  = `{networkPolicy: {enabled: true}}`
+		monitor = `{serviceMonitor: {enabled: true}}`
+	)
+	// The base, and what is laid over it; the comparison is of the two.
+	changes := map[string][2]string{
+		"nameOverride":                             {``, `{nameOverride: x}`},
+		"fullnameOverride":                         {``, `{fullnameOverride: x}`},
+		"commonLabels":                             {``, `{commonLabels: {a: b}}`},
+		"imagePullSecrets":                         {``, `{imagePullSecrets: [{name: x}]}`},
+		"crds.enabled":                             {``, `{crds: {enabled: false}}`},
+		"crds.keep":                                {``, `{crds: {keep: false}}`},
+		"serviceAccount.create":                    {`{serviceAccount: {name: x}}`, `{serviceAccount: {create: false}}`},
+		"serviceAccount.name":                      {``, `{serviceAccount: {name: x}}`},
+		"serviceAccount.annotations":               {``, `{serviceAccount: {annotations: {a: b}}}`},
+		"rbac.create":                              {``, `{rbac: {create: false}}`},
+		"certificates.source":                      {``, issued},
+		"certificates.secretName":                  {secret, `{certificates: {secretName: t}}`},
+		"certificates.certManager.issuerRef":       {issued, `{certificates: {certManager: {issuerRef: {name: x}}}}`},
+		"certificates.certManager.duration":        {issued, `{certificates: {certManager: {duration: 48h}}}`},
+		"certificates.certManager.renewBefore":     {issued, `{certificates: {certManager: {renewBefore: 8h}}}`},
+		"webhook.replicas":                         {``, `{webhook: {replicas: 3}}`},
+		"webhook.image.registry":                   {``, `{webhook: {image: {registry: r}}}`},
+		"webhook.image.repository":                 {``, `{webhook: {image: {repository: r}}}`},
+		"webhook.image.tag":                        {``, `{webhook: {image: {tag: t}}}`},
+		"webhook.image.digest":                     {``, `{webhook: {image: {digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}}`},
+		"webhook.image.pullPolicy":                 {``, `{webhook: {image: {pullPolicy: Never}}}`},
+		"webhook.authorization":                    {``, `{webhook: {authorization: SubjectAccessReview}}`},
+		"webhook.logLevel":                         {``, `{webhook: {logLevel: debug}}`},
+		"webhook.failurePolicy.validating":         {``, `{webhook: {failurePolicy: {validating: Ignore}}}`},
+		"webhook.failurePolicy.mutating":           {``, `{webhook: {failurePolicy: {mutating: Ignore}}}`},
+		"webhook.timeoutSeconds":                   {``, `{webhook: {timeoutSeconds: 6}}`},
+		"webhook.excludedNamespaces":               {``, `{webhook: {excludedNamespaces: [x]}}`},
+		"webhook.namespaceDeleters":                {``, `{webhook: {namespaceDeleters: []}}`},
+		"webhook.url":                              {secret, `{webhook: {url: "https://x"}}`},
+		"webhook.caBundle":                         {issued, `{webhook: {caBundle: CA}}`},
+		"webhook.port":                             {``, `{webhook: {port: 1}}`},
+		"webhook.metricsPort":                      {``, `{webhook: {metricsPort: 1}}`},
+		"webhook.healthPort":                       {``, `{webhook: {healthPort: 1}}`},
+		"webhook.hostNetwork":                      {``, `{webhook: {hostNetwork: true}}`},
+		"webhook.extraArgs":                        {``, `{webhook: {extraArgs: [--x]}}`},
+		"webhook.extraEnv":                         {``, `{webhook: {extraEnv: [{name: X}]}}`},
+		"webhook.podAnnotations":                   {``, `{webhook: {podAnnotations: {a: b}}}`},
+		"webhook.podLabels":                        {``, `{webhook: {podLabels: {a: b}}}`},
+		"webhook.resources":                        {``, `{webhook: {resources: {limits: {cpu: 1}}}}`},
+		"webhook.priorityClassName":                {``, `{webhook: {priorityClassName: system-node-critical}}`},
+		"webhook.priorityQuota":                    {``, `{webhook: {priorityQuota: false}}`},
+		"webhook.nodeSelector":                     {``, `{webhook: {nodeSelector: {a: b}}}`},
+		"webhook.tolerations":                      {``, `{webhook: {tolerations: [{operator: Exists}]}}`},
+		"webhook.affinity":                         {``, `{webhook: {affinity: {nodeAffinity: {}}}}`},
+		"webhook.topologySpreadConstraints":        {``, `{webhook: {topologySpreadConstraints: []}}`},
+		"webhook.podSecurityContext":               {``, `{webhook: {podSecurityContext: {runAsUser: 1}}}`},
+		"webhook.containerSecurityContext":         {``, `{webhook: {containerSecurityContext: {runAsUser: 1}}}`},
+		"webhook.preStopSeconds":                   {``, `{webhook: {preStopSeconds: 6}}`},
+		"webhook.terminationGracePeriodSeconds":    {``, `{webhook: {terminationGracePeriodSeconds: 31}}`},
+		"webhook.podDisruptionBudget.enabled":      {``, `{webhook: {podDisruptionBudget: {enabled: false}}}`},
+		"webhook.podDisruptionBudget.minAvailable": {``, `{webhook: {podDisruptionBudget: {minAvailable: 2}}}`},
+		"webhook.service.annotations":              {``, `{webhook: {service: {annotations: {a: b}}}}`},
+		"networkPolicy.enabled":                    {``, policy},
+		"networkPolicy.webhookFrom":                {policy, `{networkPolicy: {webhookFrom: [{podSelector: {}}]}}`},
+		"networkPolicy.metricsFrom":                {policy, `{networkPolicy: {metricsFrom: [{podSelector: {}}]}}`},
+		"networkPolicy.egress":                     {policy, `{networkPolicy: {egress: [{to: []}]}}`},
+		"serviceMonitor.enabled":                   {``, monitor},
+		"serviceMonitor.labels":                    {monitor, `{serviceMonitor: {labels: {a: b}}}`},
+		"serviceMonitor.interval":                  {monitor, `{serviceMonitor: {interval: 7s}}`},
+	}
+	paths := documented(t)
+	for _, path := range paths {
+		change, ok := changes[path]
+		if !ok {
+			t.Errorf("%s: no change in this test shows that a template reads it", path)
+			continue
+		}
+		before := valuesOf(t, change[0])
+		after := chartutil.CoalesceTables(valuesOf(t, change[1]), valuesOf(t, change[0]))
+		if fingerprint(t, before) == fingerprint(t, after) {
+			t.Errorf("%s: no template reads it: nothing changed", path)
+		}
+	}
+	for path := range changes {
+		if !slices.Contains(paths, path) {
+			t.Errorf("%s: is not a value of values.yaml", path)
+		}
+	}
+}
+
+func fingerprint(t *testing.T, values map[string]any) string {
+	t.Helper()
+	rendered, err := Render(dir, values, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range rendered.Objects {
+		redact(t, object)
+	}
+	data, err := rendered.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestEveryValueReadIsInValuesAndSchema is the other direction, for branches that no case renders.
+func TestEveryValueReadIsInValuesAndSchema(t *testing.T) {
+	paths := documented(t)
+	files, err := filepath.Glob(filepath.Join(dir, "templates", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no templates: %v", err)
+	}
+	read := regexp.MustCompile(`(?:\.Values|\$webhook|\$image)(?:\.[A-Za-z]+)+`)
+	for _, file := range files {
+		for _, found := range read.FindAllString(readFile(t, file), -1) {
+			path := strings.NewReplacer("$.Values.", "", ".Values.", "", "$webhook", "webhook", "$image", "webhook.image").Replace(found)
+			if !slices.ContainsFunc(paths, func(p string) bool { return p == path || strings.HasPrefix(p, path+".") }) {
+				t.Errorf("%s reads %s, which values.yaml does not have", file, path)
+			}
+		}
+	}
+
+	var schema node
+	if err := json.Unmarshal([]byte(readFile(t, dir, "values.schema.json")), &schema); err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	schema.walk("", paths, func(path string, n node) {
+		if n.Properties != nil && (n.AdditionalProperties == nil || string(n.AdditionalProperties) != "false") {
+			t.Errorf("values.schema.json: %s takes unknown values", path)
+		}
+		if n.Properties == nil || slices.Contains(paths, path) {
+			described = append(described, path)
+		}
+	})
+	want := append(slices.Clone(paths), "global")
+	slices.Sort(want)
+	slices.Sort(described)
+	if !slices.Equal(described, want) {
+		t.Errorf("values.schema.json and values.yaml differ\nschema %v\nvalues %v", described, want)
+	}
+}
+
+type node struct {
+	Properties           map[string]node `json:"properties"`
+	AdditionalProperties json.RawMessage `json:"additionalProperties"`
+}
+
+// walk visits every property but not what is below a documented value.
+func (n node) walk(prefix string, stop []string, visit func(string, node)) {
+	for _, key := range slices.Sorted(maps.Keys(n.Properties)) {
+		child, path := n.Properties[key], prefix+key
+		visit(path, child)
+		if !slices.Contains(stop, path) {
+			child.walk(path+".", stop, visit)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package archtest
+
+import (
+	"os"
+	"testing"
+)
+
+func TestImportLaw(t *testing.T) {
+	breaches, err := check(os.DirFS("../.."), theLaw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, breach := range breaches {
+		t.Error(breach)
+	}
+}
+
+// theLaw: one way, watch -> state -> snapshot -> decision, and nothing back. What it keeps apart on purpose:
+//
+//   - policy and rbac: two languages, of which only one is monotone;
+//   - webhook from internal/state and internal/watch: it declares the small interfaces it needs;
+//   - policy and rbac from client-go, controller-runtime and logr: pure packages answer, and neither ask nor log;
+//   - everything from cmd.
+func theLaw() law {
+	return law{
+		module: "github.com/saguard/saguard",
+		mayImport: map[string]map[string]string{
+			"internal/archtest": {},
+			"internal/decision": {},
+			"internal/identity": {},
+			"internal/run":      {},
+			"api/v1alpha1":      {},
+			"audit":             {},
+
+			"policy/selector": {},
+			"policy": {
+				"policy/selector":   "a policy holds compiled selectors",
+				"internal/identity": "an endpoint has a service account",
+			},
+			"policy/hygiene": {
+				"policy/selector": "whether a selector parses, and what it can select",
+			},
+			"policy/eval": {
+				"policy":            "the model it evaluates",
+				"internal/decision": "the verdict",
+			},
+
+			"rbac": {
+				"internal/identity": "the subject of a question",
+			},
+			"rbac/rbactest": {
+				"rbac":              "random worlds and questions for it",
+				"internal/identity": "the subject of a question",
+			},
+
+			"internal/accessreview": {
+				"rbac":              "it implements the reviewer that rbac declares",
+				"internal/identity": "the subject of a question",
+			},
+			"internal/guard": {
+				"api/v1alpha1":      "the guards it compiles",
+				"internal/identity": "exemptions name subjects",
+			},
+			"internal/state": {
+				"api/v1alpha1":      "guards and bands as they are in the cluster",
+				"internal/decision": "a fact is known, absent or unknown",
+				"internal/guard":    "a snapshot holds compiled guards",
+				"policy/selector":   "the label keys that policies read",
+				"rbac":              "a snapshot holds the RBAC index",
+			},
+			"internal/watch": {
+				"api/v1alpha1":      "the kinds it watches",
+				"internal/decision": "a fact is known, absent or unknown",
+				"internal/guard":    "which kinds of policy matter to guards",
+				"internal/state":    "where what it sees goes",
+			},
+			"internal/offline": {
+				"internal/decision": "the verdict it prints",
+				"policy":            "the model of the manifests it reads",
+				"policy/eval":       "verdicts of flows",
+				"policy/selector":   "matches of selectors",
+			},
+
+			"internal/cli": {
+				"api/v1alpha1":      "guards and bands among the manifests",
+				"internal/decision": "the verdict it prints",
+				"internal/guard":    "what holds in a namespace",
+				"internal/identity": "--as names a subject",
+				"internal/offline":  "what a command does with manifests alone",
+				"policy":            "which semantics a flag names",
+				"policy/hygiene":    "check -f",
+				"policy/selector":   "check -f",
+				"rbac":              "the answers of who-can and the rules of grant",
+			},
+
+			"webhook": {
+				"api/v1alpha1":      "the objects of guard-change",
+				"audit":             "every answer is recorded",
+				"internal/decision": "the verdict",
+				"internal/guard":    "what holds in a namespace",
+				"internal/identity": "who asks",
+				"rbac":              "the questions and their answers",
+			},
+
+			"cmd/kubectl-saguard": {
+				"internal/cli": "wiring",
+			},
+			"cmd/saguard-webhook": {
+				"api/v1alpha1":          "wiring",
+				"audit":                 "wiring",
+				"internal/accessreview": "wiring",
+				"internal/guard":        "wiring",
+				"internal/run":          "wiring",
+				"internal/state":        "wiring",
+				"internal/watch":        "wiring",
+				"rbac":                  "wiring",
+				"webhook":               "wiring",
+			},
+		},
+		testsMayImport: map[string]map[string]string{
+			"rbac": {"rbac/rbactest": "random worlds and questions"},
+		},
+		confined: map[string]map[string]string{
+			// The language of the API, and pure functions on it.
+			"k8s.io/api":          {"*": "types"},
+			"k8s.io/apimachinery": {"*": "types and validation"},
+			"sigs.k8s.io/json":    {"policy": "strict decoding", "policy/hygiene": "strict decoding", "webhook": "strict decoding"},
+			"sigs.k8s.io/yaml":    {"internal/offline": "manifests from files", "internal/cli": "manifests to apply"},
+			"github.com/projectcalico/api": {
+				"policy":         "types of Calico v3",
+				"policy/hygiene": "types of Calico v3",
+			},
+
+			// Whoever talks to the API server.
+			"k8s.io/client-go": {
+				"internal/cli":        "the cluster that kubectl's configuration names",
+				"internal/watch":      "informers",
+				"cmd/saguard-webhook": "wiring",
+			},
+			"k8s.io/cli-runtime": {
+				"internal/cli":        "kubectl's flags and printers",
+				"cmd/kubectl-saguard": "the three streams",
+			},
+			"sigs.k8s.io/controller-runtime": {
+				"internal/watch":      "the client",
+				"cmd/saguard-webhook": "manager and servers",
+			},
+
+			// Whoever logs or measures.
+			"go.uber.org/zap": {
+				"internal/run": "the one logger",
+			},
+			"go.uber.org/zap/zapcore": {
+				"internal/run":        "the one logger",
+				"audit":               "records go through its encoder",
+				"cmd/saguard-webhook": "the level of the logger",
+			},
+			"github.com/go-logr/zapr": {"internal/run": "the one logger"},
+			"github.com/go-logr/logr": {
+				"internal/run":        "makes the logger",
+				"webhook":             "what no answer can say",
+				"cmd/saguard-webhook": "wiring",
+			},
+			"k8s.io/klog": {
+				"internal/watch":      "the logger that client-go takes from the context",
+				"cmd/saguard-webhook": "client-go's own lines go to the one logger",
+			},
+			"github.com/prometheus/client_golang": {
+				"internal/run":   "health as metrics",
+				"internal/watch": "freshness as metrics",
+				"webhook":        "decisions as metrics",
+			},
+
+			"github.com/benbjohnson/immutable": {"rbac": "persistent maps of the index"},
+			"golang.org/x/sync":                {"internal/watch": "a group of informers"},
+			"github.com/spf13":                 {"cmd/saguard-webhook": "flags", "internal/cli": "commands and flags"},
+
+			// Of the standard library: what a pure package has no use for.
+			"C":        {},
+			"log":      {},
+			"os/exec":  {},
+			"unsafe":   {},
+			"net/http": {"internal/run": "health", "webhook": "the edge"},
+			"os":       {"internal/cli": "files and the environment", "internal/offline": "files given on the command line", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+		},
+	}
+}
