@@ -3,6 +3,7 @@ package controlplane_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -86,35 +87,48 @@ func TestKilledParentLeavesNothing(t *testing.T) {
 // The kernel's "parent" is a thread, see tie: a control plane must survive the
 // thread its starter ran on.
 func TestControlPlaneSurvivesTheThreadThatStartedIt(t *testing.T) {
-	type result struct {
-		cp     *controlplane.ControlPlane
-		thread int
-		err    error
+	var cp *controlplane.ControlPlane
+	var err error
+	thread := onEndingThread(func() {
+		cp, err = controlplane.Start(t.Context(), controlplane.Options{})
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	started := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		cp, err := controlplane.Start(t.Context(), controlplane.Options{})
-		started <- result{cp: cp, thread: syscall.Gettid(), err: err}
-	}()
-	r := <-started
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	defer stop(t, r.cp)
+	defer stop(t, cp)
 	eventually(t, 10*time.Second, func() error {
-		if err := syscall.Kill(r.thread, 0); !errors.Is(err, syscall.ESRCH) {
-			return errors.New("the thread has not ended")
+		if err := syscall.Kill(thread, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("thread %d has not ended", thread)
 		}
 		return nil
 	})
-	client := kubernetes.NewForConfigOrDie(r.cp.AdminConfig())
+	client := kubernetes.NewForConfigOrDie(cp.AdminConfig())
 	if _, err := client.CoreV1().Namespaces().Get(t.Context(), "default", metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
-	if got, want := programsOf(t, r.cp.Dir()), []string{"etcd", "kube-apiserver", "sh"}; !slices.Equal(got, want) {
+	if got, want := programsOf(t, cp.Dir()), []string{"etcd", "kube-apiserver", "sh"}; !slices.Equal(got, want) {
 		t.Errorf("running: %q, want %q", got, want)
 	}
+}
+
+// onEndingThread runs f on a thread that ends afterwards, and returns the
+// thread's id.
+func onEndingThread(f func()) (thread int) {
+	done := make(chan int)
+	go func() {
+		// Never unlocked, so that the thread ends with the goroutine; all do but
+		// the main thread, which is kept busy while another one is used.
+		runtime.LockOSThread()
+		if syscall.Gettid() == syscall.Getpid() {
+			thread := onEndingThread(f)
+			runtime.UnlockOSThread()
+			done <- thread
+			return
+		}
+		f()
+		done <- syscall.Gettid()
+	}()
+	return <-done
 }
 
 func TestTwoAtOnceDoNotCollide(t *testing.T) {
