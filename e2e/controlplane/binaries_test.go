@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -101,12 +102,22 @@ func TestKeyChangesWithEverythingTheProgramsAreMadeOf(t *testing.T) {
 	}
 }
 
-func TestSourceIsFoundWhateverTheCurrentFolder(t *testing.T) {
-	t.Chdir(t.TempDir())
+func TestSourceIsFound(t *testing.T) {
 	src, err := findSource(t.Context(), "go")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("from any folder, unless the build trimmed the path away", func(t *testing.T) {
+		_, file, _, _ := runtime.Caller(0)
+		t.Chdir(t.TempDir())
+		elsewhere, err := findSource(t.Context(), "go")
+		switch {
+		case filepath.IsAbs(file) && (err != nil || elsewhere.dir != src.dir):
+			t.Errorf("found %q, %v; want %q", elsewhere.dir, err, src.dir)
+		case !filepath.IsAbs(file) && (err == nil || !strings.Contains(err.Error(), "inside its repository")):
+			t.Errorf("found %q, %v; want advice on where to run it", elsewhere.dir, err)
+		}
+	})
 	if _, err := os.Stat(filepath.Join(src.dir, "go.sum")); err != nil {
 		t.Error(err)
 	}
