@@ -1,0 +1,62 @@
+// Package status tells in the status of guards and bands whether they are in force. What to write is pure; the writer runs on
+// one replica at a time.
+package status
+
+import (
+	"slices"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/saguard/saguard/api/v1alpha1"
+	"github.com/saguard/saguard/internal/guard"
+)
+
+// ConditionReady says whether an object is in force as written.
+const ConditionReady = "Ready"
+
+// The reasons of ConditionReady.
+const (
+	ReasonInForce         = "InForce"
+	ReasonSelectorInvalid = "NamespaceSelectorInvalid"
+	ReasonOverlap         = "BandsOverlap"
+)
+
+// Guard returns the status that a guard should have. It keeps what others wrote: counts of violations, other conditions, and
+// the time of a transition that has not happened.
+func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
+	s := *g.Status.DeepCopy()
+	s.ObservedGeneration, s.GuardedKeys = g.Generation, keys
+	ready := metav1.Condition{
+		Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonInForce, ObservedGeneration: g.Generation,
+		Message: "The guard is in force in the namespaces it selects.", LastTransitionTime: now,
+	}
+	if _, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{*g}, nil); len(problems) > 0 {
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, ReasonSelectorInvalid, problems[0].Message
+	}
+	apimeta.SetStatusCondition(&s.Conditions, ready)
+	return s
+}
+
+// Band returns the status that a band should have among all bands. The overlap of two that were written at the same moment
+// through two replicas is found here.
+func Band(b *v1alpha1.PolicyBand, all []v1alpha1.PolicyBand, now metav1.Time) v1alpha1.PolicyBandStatus {
+	s := *b.Status.DeepCopy()
+	s.ObservedGeneration = b.Generation
+	ready := metav1.Condition{
+		Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonInForce, ObservedGeneration: b.Generation,
+		Message: "The band is in force in its tiers.", LastTransitionTime: now,
+	}
+	for i := range all {
+		if o := &all[i]; o.Name != b.Name && sharesTier(b, o) && b.Spec.Order.Overlaps(o.Spec.Order) {
+			ready.Status, ready.Reason = metav1.ConditionFalse, ReasonOverlap
+			ready.Message = "Overlaps band " + o.Name + " in a tier: an order in both takes the permission for both."
+		}
+	}
+	apimeta.SetStatusCondition(&s.Conditions, ready)
+	return s
+}
+
+func sharesTier(a, b *v1alpha1.PolicyBand) bool {
+	return slices.ContainsFunc(a.Spec.Tiers, func(t string) bool { return slices.Contains(b.Spec.Tiers, t) })
+}

@@ -1,0 +1,62 @@
+package status_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/saguard/saguard/api/v1alpha1"
+	"github.com/saguard/saguard/internal/status"
+)
+
+func at(sec int64) metav1.Time { return metav1.NewTime(time.Unix(sec, 0)) }
+
+func TestGuardStatus(t *testing.T) {
+	g := v1alpha1.ServiceAccountGuard{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 3}}
+	g.Status.Violations = &v1alpha1.ViolationCount{Total: 7}
+	g.Status.Conditions = []metav1.Condition{{Type: "Scanned", Status: metav1.ConditionTrue, Reason: "Done", LastTransitionTime: at(1)}}
+	first := status.Guard(&g, []string{"role"}, at(100))
+	ready := apimeta.FindStatusCondition(first.Conditions, status.ConditionReady)
+	if ready == nil || ready.Status != metav1.ConditionTrue || first.ObservedGeneration != 3 || !reflect.DeepEqual(first.GuardedKeys, []string{"role"}) {
+		t.Fatalf("status %+v", first)
+	}
+	if first.Violations.Total != 7 || apimeta.FindStatusCondition(first.Conditions, "Scanned") == nil {
+		t.Error("what others wrote is lost")
+	}
+	g.Status = first
+	if again := status.Guard(&g, []string{"role"}, at(200)); !reflect.DeepEqual(again, first) {
+		t.Errorf("a later look at the same guard changes %+v to %+v", first, again)
+	}
+	g.Spec.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}
+	broken := apimeta.FindStatusCondition(status.Guard(&g, nil, at(300)).Conditions, status.ConditionReady)
+	if broken.Status != metav1.ConditionFalse || broken.Reason != status.ReasonSelectorInvalid || broken.LastTransitionTime != at(300) {
+		t.Errorf("condition %+v", broken)
+	}
+}
+
+func TestBandStatus(t *testing.T) {
+	band := func(name, tier string, lo, hi float64) v1alpha1.PolicyBand {
+		return v1alpha1.PolicyBand{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PolicyBandSpec{Tiers: []string{tier}, Order: v1alpha1.OrderRange{Min: &lo, Max: &hi}}}
+	}
+	a, b, c, other := band("a", "default", 0, 10), band("b", "default", 5, 15), band("c", "default", 10, 20), band("other", "x", 0, 10)
+	for name, tc := range map[string]struct {
+		all  []v1alpha1.PolicyBand
+		want metav1.ConditionStatus
+	}{
+		"alone":           {all: []v1alpha1.PolicyBand{a}, want: metav1.ConditionTrue},
+		"a neighbour":     {all: []v1alpha1.PolicyBand{a, c}, want: metav1.ConditionTrue},
+		"another tier":    {all: []v1alpha1.PolicyBand{a, other}, want: metav1.ConditionTrue},
+		"an overlap":      {all: []v1alpha1.PolicyBand{a, b}, want: metav1.ConditionFalse},
+		"an overlap last": {all: []v1alpha1.PolicyBand{a, c, b}, want: metav1.ConditionFalse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := apimeta.FindStatusCondition(status.Band(&a, tc.all, at(1)).Conditions, status.ConditionReady)
+			if got.Status != tc.want {
+				t.Errorf("condition %+v", got)
+			}
+		})
+	}
+}
