@@ -50,6 +50,11 @@ func (j *Judged) violated() bool { return j.Err != nil || j.Need == nil || !j.Ou
 func Checks() []Check {
 	return []Check{
 		labelUse(),
+		accountUse(),
+		accountConnect(),
+		accountToken(),
+		reservedLabel(),
+		defaultBinding(),
 		guardChange(),
 	}
 }

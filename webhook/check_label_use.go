@@ -68,14 +68,14 @@ func labelChanges(f *Facts) []labelChange {
 	var out []labelChange
 	for key, v := range after {
 		if old, ok := before[key]; !ok {
-			out = append(out, labelChange{key: key, after: &v})
+			out = append(out, labelChange{key: key, after: new(v)})
 		} else if old != v {
-			out = append(out, labelChange{key: key, before: &old, after: &v})
+			out = append(out, labelChange{key: key, before: new(old), after: new(v)})
 		}
 	}
 	for key, v := range before {
 		if _, ok := after[key]; !ok {
-			out = append(out, labelChange{key: key, before: &v})
+			out = append(out, labelChange{key: key, before: new(v)})
 		}
 	}
 	out = slices.DeleteFunc(out, func(c labelChange) bool { return f.Guards.LabelMode(c.key) == v1alpha1.ModeOff })

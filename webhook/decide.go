@@ -22,6 +22,7 @@ const (
 	ReasonTolerated        = "tolerated" // findings of modes Warn and Audit only
 	ReasonNotSynced        = "not-synced"
 	ReasonNamespaceUnknown = "namespace-unknown"
+	ReasonPodUnknown       = "pod-unknown"
 	ReasonMalformed        = "malformed"
 	ReasonTooLarge         = "too-large"
 	ReasonUnauthorizable   = "authorizer-error"
@@ -108,7 +109,7 @@ func refuse(err error) Decision {
 		d.Reason, d.Code = f.reason, f.code
 	}
 	switch d.Reason {
-	case ReasonNotSynced, ReasonNamespaceUnknown:
+	case ReasonNotSynced, ReasonNamespaceUnknown, ReasonPodUnknown:
 		d.Message = fmt.Sprintf("saguard cannot judge this yet (%s): try again in a few seconds", d.Reason)
 	case ReasonMalformed, ReasonTooLarge:
 		d.Message = fmt.Sprintf("saguard cannot read this request (%s): %v", d.Reason, err)
@@ -131,6 +132,8 @@ func (j *Judged) sentence() string {
 	switch {
 	case j.Err != nil:
 		return fmt.Sprintf("you may not %s: whether you hold the permission could not be found out, try again", j.Attempt)
+	case j.Need == nil && j.Field != nil:
+		return fmt.Sprintf("you may not %s (%s): %s", j.Attempt, j.Field, j.Rule)
 	case j.Need == nil:
 		return fmt.Sprintf("you may not %s: %s", j.Attempt, j.Rule)
 	case len(j.Outcome.Missing) == 0:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/internal/decision"
@@ -30,31 +29,25 @@ type Facts struct {
 	Band *v1alpha1.PolicyBand
 	// Bands are all bands of the cluster.
 	Bands []v1alpha1.PolicyBand
-}
 
-// account is what decisions read of a core/v1 ServiceAccount.
-type account struct {
-	Metadata struct {
-		Name        string            `json:"name"`
-		Labels      map[string]string `json:"labels"`
-		Annotations map[string]string `json:"annotations"`
-	} `json:"metadata"`
-	AutomountServiceAccountToken *bool `json:"automountServiceAccountToken"`
-}
-
-func (a *account) labels() map[string]string {
-	if a == nil {
-		return nil
-	}
-	return a.Metadata.Labels
-}
-
-func (a *account) annotation(key string) (string, bool) {
-	if a == nil {
-		return "", false
-	}
-	v, ok := a.Metadata.Annotations[key]
-	return v, ok
+	// Templates are the pod templates that the request writes: the pod itself, and those of workloads that differ from before.
+	Templates []template
+	// FromTemplate says that a built-in controller makes the object out of a template whose writer was judged.
+	FromTemplate bool
+	// Sightings are the templates that guards name for the object's kind.
+	Sightings []Sighting
+	// Pod is the pod that a request wants to get into or a kubelet wants a token for; Absent where there is none, and in
+	// requests that mean none.
+	Pod decision.Fact[identity.Pod]
+	// SamePod says that an update of a pod's ephemeral containers changes none.
+	SamePod bool
+	// TokenRequest is set for a CREATE of serviceaccounts/token, PodCertificate for one of podcertificaterequests.
+	TokenRequest   *tokenRequest
+	PodCertificate *podCertificate
+	// Secret, NamespaceObject, Binding and their old objects are set for what is created or updated of these kinds.
+	Secret, OldSecret                   *secret
+	NamespaceObject, OldNamespaceObject *labelled
+	Binding, OldBinding                 *binding
 }
 
 // World is what the webhook knows of the cluster. Every method answers from memory unless it takes a context.
@@ -67,6 +60,8 @@ type World interface {
 	Bands() []v1alpha1.PolicyBand
 	// Namespace looks a namespace up; with fresh, or if memory does not hold it, at the API server.
 	Namespace(ctx context.Context, name string, fresh bool) decision.Fact[guard.Namespace]
+	// PodAccount looks up as whom a pod runs; if memory does not hold that, at the API server.
+	PodAccount(ctx context.Context, namespace, name string) decision.Fact[identity.Pod]
 	// Revision counts the changes that memory has seen.
 	Revision() uint64
 }
@@ -86,68 +81,70 @@ func (h *Handler) gather(ctx context.Context, r *Request) (*Facts, error) {
 	if why := h.world.WhyNotSynced(); why != "" {
 		return nil, &failure{code: statusUnavailable, reason: ReasonNotSynced, err: errors.New(why)}
 	}
-	f := &Facts{Request: r, Bands: h.world.Bands(), Namespace: decision.Absent[guard.Namespace]()}
+	f := &Facts{
+		Request: r, Bands: h.world.Bands(), Namespace: decision.Absent[guard.Namespace](), Pod: decision.Absent[identity.Pod](),
+	}
+	if err := h.gatherGuards(ctx, f); err != nil {
+		return nil, err
+	}
 	if err := f.decode(); err != nil {
 		return nil, &failure{code: statusBadRequest, reason: ReasonMalformed, err: err}
 	}
+	return f, h.gatherPod(ctx, f)
+}
+
+// gatherGuards finds what holds where the object lives. A Namespace is cluster-scoped, though the API server puts its name
+// into the request's namespace.
+func (h *Handler) gatherGuards(ctx context.Context, f *Facts) error {
 	guards := h.world.Guards()
-	if r.Namespace == "" {
-		f.Guards = guards.ForCluster(r.Subject)
-		return f, nil
+	switch {
+	case f.groupResource() == resourceNamespaces && h.excluded[f.Name], h.excluded[f.Request.Namespace]:
+		return nil
+	case f.groupResource() == resourceNamespaces, f.Request.Namespace == "":
+		f.Guards = guards.ForCluster(f.Subject)
+		return nil
 	}
-	if h.excluded[r.Namespace] {
-		return f, nil
-	}
-	deletes := r.Operation == admissionv1.Delete && identity.DeletesForNamespaces(r.Subject.User)
+	deletes := f.Operation == admissionv1.Delete && identity.DeletesForNamespaces(f.Subject.User)
 	if !deletes && !guards.NeedsNamespaceLabels() {
-		f.Guards = guards.ForNamespace(nil, r.Subject)
-		return f, nil
+		f.Guards = guards.ForNamespace(nil, f.Subject)
+		return nil
 	}
-	f.Namespace = h.world.Namespace(ctx, r.Namespace, deletes)
+	f.Namespace = h.world.Namespace(ctx, f.Request.Namespace, deletes)
 	ns, ok := f.Namespace.Get()
 	if !ok {
-		return nil, &failure{code: statusUnavailable, reason: ReasonNamespaceUnknown, err: fmt.Errorf("namespace %q: %s", r.Namespace, f.Namespace)}
+		return &failure{code: statusUnavailable, reason: ReasonNamespaceUnknown, err: fmt.Errorf("namespace %q: %s", f.Request.Namespace, f.Namespace)}
 	}
-	f.Guards = guards.ForNamespace(ns.Labels, r.Subject)
-	return f, nil
+	f.Guards = guards.ForNamespace(ns.Labels, f.Subject)
+	return nil
 }
 
-// decode reads the objects of the request into the views that checks use.
-func (f *Facts) decode() error {
-	switch f.groupResource() {
-	case resourceServiceAccounts:
-		if f.Subresource != "" {
-			return nil
-		}
-		return errors.Join(decodeObject(f.Object, "object", &f.Account), decodeObject(f.OldObject, "oldObject", &f.OldAccount), f.needsBoth())
-	case resourceGuards:
-		return decodeObject(f.Object, "object", &f.Guard)
-	case resourceBands:
-		return decodeObject(f.Object, "object", &f.Band)
+// gatherPod looks up the pod that the request wants to get at. If it cannot be known, a guard that enforces has the request
+// tried again; one that only warns must not be in the way, and its check says that it does not know.
+func (h *Handler) gatherPod(ctx context.Context, f *Facts) error {
+	name, mode := f.wantedPod()
+	if name == "" || mode == v1alpha1.ModeOff {
+		return nil
+	}
+	f.Pod = h.world.PodAccount(ctx, f.Request.Namespace, name)
+	if why := f.Pod.WhyUnknown(); why != "" && mode == v1alpha1.ModeEnforce {
+		return &failure{code: statusUnavailable, reason: ReasonPodUnknown, err: fmt.Errorf("pod %q: %s", name, why)}
+	}
+	return nil
+}
+
+// wantedPod returns the name of the pod whose account decides, and the mode of the check that wants to know; "" if that
+// does not depend on any pod, or is in the request.
+func (f *Facts) wantedPod() (string, v1alpha1.Mode) {
+	switch {
+	case f.groupResource() == resourcePods && f.Operation == admissionv1.Connect && intoPod(f.Subresource) != "":
+		return f.Name, f.Guards.Connect()
+	case f.Subject.NodeName() == "":
+		return "", v1alpha1.ModeOff
+	case f.TokenRequest != nil:
+		return f.TokenRequest.boundPod(), f.Guards.Tokens()
+	case f.PodCertificate != nil:
+		return f.PodCertificate.Spec.PodName, f.Guards.Tokens()
 	default:
-		return nil
+		return "", v1alpha1.ModeOff
 	}
-}
-
-// needsBoth refuses a request that lacks an object its operation always has: judged on half of it, a change could pass.
-func (f *Facts) needsBoth() error {
-	if f.Account == nil && f.Operation != admissionv1.Delete {
-		return fmt.Errorf("%s without object", f.Operation)
-	}
-	if f.OldAccount == nil && f.Operation != admissionv1.Create {
-		return fmt.Errorf("%s without oldObject", f.Operation)
-	}
-	return nil
-}
-
-func decodeObject[T any](raw []byte, what string, into **T) error {
-	if len(raw) == 0 || string(raw) == "null" {
-		return nil
-	}
-	v := new(T)
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, v); err != nil {
-		return fmt.Errorf("decode %s: %w", what, err)
-	}
-	*into = v
-	return nil
 }

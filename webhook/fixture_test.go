@@ -33,6 +33,8 @@ type world struct {
 	notSynced  string
 	unknown    error // of namespaces
 	rbac       *rbac.Store
+	pods       map[string]decision.Fact[identity.Pod] // by namespace/name; Absent where there is none
+	lookups    int                                    // of pods
 }
 
 func newWorld() *world {
@@ -58,6 +60,14 @@ func (w *world) Namespace(_ context.Context, name string, _ bool) decision.Fact[
 		return decision.Absent[guard.Namespace]()
 	}
 	return decision.Known(ns)
+}
+
+func (w *world) PodAccount(_ context.Context, namespace, name string) decision.Fact[identity.Pod] {
+	w.lookups++
+	if p, ok := w.pods[namespace+"/"+name]; ok {
+		return p
+	}
+	return decision.Absent[identity.Pod]()
 }
 
 // grant lets user do verb on resource[/subresource] names in namespace; namespace "" grants cluster-wide.

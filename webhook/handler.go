@@ -53,6 +53,7 @@ type Handler struct {
 	excluded   map[string]bool
 	checks     []Check
 	mutations  []Mutation
+	sightings  sightings
 }
 
 // New returns a handler, or an error that names what is missing.
@@ -109,6 +110,7 @@ func (h *Handler) judge(ctx context.Context, r *Request) (f *Facts, d Decision) 
 	if err != nil {
 		return nil, refuse(err)
 	}
+	h.sightings.note(f.Sightings)
 	judged, err := judge(ctx, h.checks, f, h.authorizer)
 	if err != nil {
 		return f, refuse(err)

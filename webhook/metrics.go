@@ -100,10 +100,8 @@ func operationLabel(op admissionv1.Operation) string {
 }
 
 func resourceLabel(gr schema.GroupResource) string {
-	switch gr {
-	case resourceServiceAccounts, resourceGuards, resourceBands:
+	if isNamed(gr) {
 		return gr.String()
-	default:
-		return otherLabel
 	}
+	return otherLabel
 }

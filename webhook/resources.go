@@ -8,7 +8,30 @@ import (
 
 //nolint:gochecknoglobals // constants of a struct type
 var (
-	resourceServiceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
-	resourceGuards          = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "serviceaccountguards"}
-	resourceBands           = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "policybands"}
+	resourceServiceAccounts     = schema.GroupResource{Resource: "serviceaccounts"}
+	resourcePods                = schema.GroupResource{Resource: "pods"}
+	resourceSecrets             = schema.GroupResource{Resource: "secrets"}
+	resourceNamespaces          = schema.GroupResource{Resource: "namespaces"}
+	resourceRoleBindings        = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
+	resourceClusterRoleBindings = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"}
+	resourcePodCertificates     = schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}
+	resourceControllerRevisions = schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}
+	resourceGuards              = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "serviceaccountguards"}
+	resourceBands               = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "policybands"}
 )
+
+// subresourceToken is of serviceaccounts.
+const subresourceToken = "token"
+
+// isNamed reports whether a resource may be named in metrics: those that checks look at. The resources of custom kinds are
+// whatever somebody called them.
+func isNamed(gr schema.GroupResource) bool {
+	switch gr {
+	case resourceServiceAccounts, resourcePods, resourceSecrets, resourceNamespaces, resourceRoleBindings,
+		resourceClusterRoleBindings, resourcePodCertificates, resourceGuards, resourceBands:
+		return true
+	default:
+		_, ok := builtinTemplate(gr)
+		return ok
+	}
+}

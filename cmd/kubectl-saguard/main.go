@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -27,8 +26,8 @@ func exitCode() int {
 		Streams: genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
 		Version: version,
 	}).ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, cli.ErrFindings) {
-		fmt.Fprintln(os.Stderr, "error:", err)
+	if text := cli.ErrorText(err); text != "" {
+		fmt.Fprintln(os.Stderr, text)
 	}
 	return cli.ExitCode(err)
 }

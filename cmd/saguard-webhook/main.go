@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // -ldflags -X main.version
+
 func main() { os.Exit(exitCode()) }
 
 // exitCode runs the process, so that deferred calls are made before the process ends.

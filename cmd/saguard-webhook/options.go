@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ type options struct {
 	denyTTL          time.Duration
 	logLevel         string
 	namespace        string
+	identity         string
 	excluded         []string
 	apiQPS, apiBurst int
 }
@@ -54,6 +56,8 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*options, 
 	fs.DurationVar(&o.denyTTL, "authorization-deny-ttl", rbac.MaxDenyTTL, "How long a denial by SubjectAccessReview is remembered, at most 5s.")
 	fs.StringVar(&o.logLevel, "log-level", "info", "error, info or debug.")
 	fs.StringVar(&o.namespace, "namespace", getenv("POD_NAMESPACE"), "Namespace the webhook runs in, which is never guarded; $POD_NAMESPACE by default.")
+	fs.StringVar(&o.identity, "identity", getenv("POD_NAME"), "Name of this replica in the election of the one that writes status; $POD_NAME, or the host's name, by default.")
+	showVersion := fs.Bool("version", false, "Print the version and end.")
 	fs.StringSliceVar(&o.excluded, "exclude-namespace", nil, "Further namespaces that are never guarded; kube-system always is.")
 	fs.IntVar(&o.apiQPS, "kube-api-qps", 500, "Requests a second to the API server.")
 	fs.IntVar(&o.apiBurst, "kube-api-burst", 1000, "Requests to the API server in a burst.")
@@ -62,6 +66,17 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*options, 
 			return nil, nil
 		}
 		return nil, err
+	}
+	if *showVersion {
+		_, err := fmt.Fprintln(out, "saguard-webhook", version)
+		return nil, err
+	}
+	if o.identity == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("--identity: %w", err)
+		}
+		o.identity = host
 	}
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: there are only flags", fs.Arg(0))

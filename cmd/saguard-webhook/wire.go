@@ -31,10 +31,14 @@ import (
 	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/internal/run"
 	"github.com/saguard/saguard/internal/state"
+	"github.com/saguard/saguard/internal/status"
 	"github.com/saguard/saguard/internal/watch"
 	"github.com/saguard/saguard/rbac"
 	"github.com/saguard/saguard/webhook"
 )
+
+// statusPeriod is how soon the status of a guard or band follows it.
+const statusPeriod = 2 * time.Second
 
 // serve wires the parts and runs them until ctx ends or one fails.
 func serve(ctx context.Context, o *options) error {
@@ -52,7 +56,7 @@ func serve(ctx context.Context, o *options) error {
 	}
 	cfg.QPS, cfg.Burst, cfg.UserAgent = float32(o.apiQPS), o.apiBurst, "saguard-webhook"
 
-	cluster, watcher, err := memory(cfg, log)
+	cluster, watcher, api, err := memory(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -117,7 +121,11 @@ func serve(ctx context.Context, o *options) error {
 			return ""
 		}},
 	}
-	for _, part := range []manager.Runnable{watcher, health, everywhere{certificates}} {
+	ticker := time.NewTicker(statusPeriod)
+	defer ticker.Stop()
+	writer := &status.Writer{Cluster: cluster, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
+	leader := &run.Leader{Config: cfg, Namespace: o.namespace, Name: "saguard-webhook", Identity: o.identity, Lead: writer.Run}
+	for _, part := range []manager.Runnable{watcher, health, everywhere{certificates}, leader} {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("add %T: %w", part, err)
 		}
@@ -132,30 +140,37 @@ type everywhere struct{ manager.Runnable }
 func (everywhere) NeedLeaderElection() bool { return false }
 
 // memory returns the cluster's picture and the watches that keep it.
-func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, error) {
+func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, client.Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{rbacv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
-			return nil, nil, fmt.Errorf("build scheme: %w", err)
+			return nil, nil, nil, fmt.Errorf("build scheme: %w", err)
 		}
 	}
 	api, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
-		return nil, nil, fmt.Errorf("create client: %w", err)
+		return nil, nil, nil, fmt.Errorf("create client: %w", err)
+	}
+	podAPI, err := watch.NewPodClient(cfg)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	var watcher *watch.Watcher
 	cluster := state.New(state.Live{
 		WhyNotSynced: func() string { return watcher.WhyNotSynced() },
 		Namespace:    watch.LiveNamespace(api),
+		PodsCurrent:  func() bool { return watcher.Current(watch.PodsName) },
+		Pod:          watch.LivePod(podAPI),
 	}, func(problems []guard.Problem) {
 		for _, p := range problems {
 			log.Info("guard cannot be obeyed as written", "guard", p.Guard, "problem", p.Message)
 		}
 	})
-	watcher = watch.New(api, log.WithName("watch"), time.Now, watch.Admission(cluster, func(id state.PolicyID, n int) {
+	sources := watch.Admission(cluster, func(id state.PolicyID, n int) {
 		log.Info("policy has selectors that do not parse; the keys they mean are not guarded", "resource", id.Resource, "namespace", id.Namespace, "name", id.Name, "selectors", n)
-	})...)
-	return cluster, watcher, nil
+	})
+	watcher = watch.New(api, log.WithName("watch"), time.Now, append(sources, watch.Pods(cluster, podAPI))...)
+	return cluster, watcher, api, nil
 }
 
 func authorizer(cfg *rest.Config, o *options, cluster *state.Cluster, m *webhook.Metrics) (*rbac.Authorizer, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
+	"github.com/saguard/saguard/internal/identity"
 	"github.com/saguard/saguard/rbac"
 )
 
@@ -21,6 +22,10 @@ type Live struct {
 	WhyNotSynced func() string
 	// Namespace asks the API server.
 	Namespace func(ctx context.Context, name string) decision.Fact[guard.Namespace]
+	// PodsCurrent reports whether the pods in memory are all there are, but for the last moment; nil = never.
+	PodsCurrent func() bool
+	// Pod asks the API server; nil where there is none, and every pod unknown.
+	Pod func(ctx context.Context, namespace, name string) decision.Fact[identity.Pod]
 }
 
 // Cluster is the admission webhook's memory. It is safe for concurrent use.
@@ -30,6 +35,7 @@ type Cluster struct {
 
 	live       Live
 	namespaces sync.Map // name -> guard.Namespace
+	pods       pods
 	revision   atomic.Uint64
 	config     atomic.Pointer[config]
 

@@ -40,6 +40,8 @@ type Status struct {
 	Name string
 	// Synced says that the whole resource has been read once.
 	Synced bool
+	// Unawaited is the source's: no decision waits for it.
+	Unawaited bool
 	// Absent says that the API server does not serve the resource.
 	Absent bool
 	// Age is the time since the API server was last heard of for this resource; it grows to at most some 20 s while all is

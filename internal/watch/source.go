@@ -34,6 +34,12 @@ type Source struct {
 	// Optional says that the API server may not serve the resource: that is an empty list, looked for again every few
 	// seconds. A resource that is not Optional and not served stays unsynced.
 	Optional bool
+	// Client reads the resource; nil = the Watcher's.
+	Client client.WithWatch
+	// Unawaited says that decisions do not wait until the resource has been read: what is not known of it is asked live.
+	Unawaited bool
+	// Paged says that the objects are large: where the API server does not send a list as a watch, it is read in pages.
+	Paged bool
 	// Sink receives the objects.
 	Sink Sink
 }
@@ -53,13 +59,20 @@ type listerWatcher struct {
 	source  Source
 	client  client.WithWatch
 	contact *contact
+	// listedAbsent says that the last list found the resource not served. One goroutine, the Reflector's, uses it.
+	listedAbsent bool
 }
 
 func (lw *listerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	if lw.source.Paged && opts.ResourceVersion == "0" {
+		// "At any version" is answered from the API server's watch cache, which ignores the limit that a Reflector asks for.
+		opts.ResourceVersion = ""
+	}
 	list := lw.source.NewList()
 	err := lw.client.List(ctx, list, &client.ListOptions{Limit: opts.Limit, Continue: opts.Continue, Raw: &opts})
 	if lw.absent(err) {
 		lw.contact.touch(true)
+		lw.listedAbsent = true
 		return lw.source.NewList(), nil
 	}
 	if err != nil {
@@ -67,6 +80,7 @@ func (lw *listerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOp
 		return nil, fmt.Errorf("list %s: %w", lw.source.Name, err)
 	}
 	lw.contact.touch(false)
+	lw.listedAbsent = false
 	return list, nil
 }
 
@@ -74,18 +88,34 @@ func (lw *listerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListO
 	seconds := int64(watchTimeout / time.Second)
 	opts.TimeoutSeconds = &seconds
 	w, err := lw.client.Watch(ctx, lw.source.NewList(), &client.ListOptions{Raw: &opts})
+	streams := opts.SendInitialEvents != nil && *opts.SendInitialEvents
 	switch {
-	case lw.absent(err) && (opts.SendInitialEvents == nil || !*opts.SendInitialEvents):
+	case err != nil && !lw.absent(err):
+		lw.contact.failed(err)
+		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
+	case err != nil && streams:
+		// The Reflector falls back to List, which says what absence means.
+		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
+	case err != nil && lw.listedAbsent:
 		lw.contact.touch(true)
 		return idle(absentPoll), nil
 	case err != nil:
-		if !lw.absent(err) {
-			lw.contact.failed(err)
-		}
-		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
+		// What was there is gone: the Reflector must list again, and find nothing.
+		return nil, expired()
+	case lw.listedAbsent && !streams:
+		// What was not there is now: an empty list is no version to watch from.
+		w.Stop()
+		lw.listedAbsent = false
+		return nil, expired()
 	}
+	lw.listedAbsent = false
 	lw.contact.touch(false)
 	return track(w, lw.contact, watchTimeout+watchGrace), nil
+}
+
+// expired is the answer that makes a Reflector list again.
+func expired() error {
+	return apierrors.NewResourceExpired("the resource came or went")
 }
 
 // List and Watch make it a cache.ListerWatcher; the Reflector prefers the forms with a context.

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
 )
 
 // MaxAge is the age at which a source counts as stale: twice what a healthy one reaches is never needed, because every
@@ -44,20 +45,34 @@ func (w *Watcher) NeedLeaderElection() bool { return false }
 // Start follows the sources until ctx ends.
 func (w *Watcher) Start(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for i, s := range w.sources {
+	for i := range w.sources {
 		group.Go(func() error {
-			lw := &listerWatcher{source: s, client: w.client, contact: w.contacts[i]}
-			cache.NewReflectorWithOptions(lw, nil, &store{source: s, contact: w.contacts[i]}, cache.ReflectorOptions{
-				Name:            s.Name,
-				TypeDescription: s.Name,
-				Logger:          &w.log,
-				// An API server that is back is heard of soon; client-go's own backoff grows to 30 s.
-				Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second},
-			}).RunWithContext(ctx)
+			w.follow(ctx, w.sources[i], w.contacts[i])
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// follow lists and watches one source, again after every failure, until ctx ends.
+func (w *Watcher) follow(ctx context.Context, s Source, c *contact) {
+	lw := &listerWatcher{source: s, client: w.client, contact: c}
+	if s.Client != nil {
+		lw.client = s.Client
+	}
+	reflector := cache.NewReflectorWithOptions(lw, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
+		Name: s.Name, TypeDescription: s.Name, Logger: &w.log,
+	})
+	// An API server that is back is heard of soon; client-go's own backoff grows to 30 s.
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second}
+	const reset = time.Minute
+	// The only error is that ctx has ended.
+	_ = backoff.DelayWithReset(clock.RealClock{}, reset).Until(ctx, true, true, func(ctx context.Context) (bool, error) { //nolint:errcheck // said above
+		if err := reflector.ListAndWatchWithContext(ctx); err != nil {
+			w.log.Info("resource not followed, to be tried again", "source", s.Name, "error", err.Error())
+		}
+		return false, nil
+	})
 }
 
 // Statuses returns the state of every source, in the order given to New.
@@ -65,17 +80,18 @@ func (w *Watcher) Statuses() []Status {
 	out := make([]Status, len(w.sources))
 	for i, s := range w.sources {
 		out[i] = w.contacts[i].status(s.Name)
+		out[i].Unawaited = s.Unawaited
 	}
 	return out
 }
 
-// WhyNotSynced returns "" when every source has been read once, else which ones have not.
+// WhyNotSynced returns "" when every source that is awaited has been read once, else which ones have not.
 func (w *Watcher) WhyNotSynced() string {
 	if w.synced.Load() {
 		return ""
 	}
 	why := w.why(func(s Status) string {
-		if s.Synced {
+		if s.Synced || s.Unawaited {
 			return ""
 		}
 		if s.Err != nil {
@@ -89,10 +105,23 @@ func (w *Watcher) WhyNotSynced() string {
 	return why
 }
 
-// WhyStale returns "" when every source is synced and was heard of within MaxAge, else what is wrong.
+// Current reports whether the source of that name is synced and was heard of within MaxAge.
+func (w *Watcher) Current(name string) bool {
+	for i, s := range w.sources {
+		if s.Name == name {
+			s := w.contacts[i].status(name)
+			return s.Synced && s.Age <= MaxAge
+		}
+	}
+	return false
+}
+
+// WhyStale returns "" when every source that is awaited is synced and was heard of within MaxAge, else what is wrong.
 func (w *Watcher) WhyStale() string {
 	return w.why(func(s Status) string {
 		switch {
+		case s.Unawaited:
+			return ""
 		case !s.Synced:
 			return s.Name + " not read yet"
 		case s.Age > MaxAge && s.Err != nil:

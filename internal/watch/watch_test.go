@@ -1,0 +1,230 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+var errDown = errors.New("down")
+
+// api is an API server that serves Roles as it is told. It is safe for concurrent use.
+type api struct {
+	client.WithWatch
+	mu      sync.Mutex
+	listErr error
+	roles   []rbacv1.Role
+	watches []*apiwatch.RaceFreeFakeWatcher
+}
+
+func (a *api) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listErr != nil {
+		return a.listErr
+	}
+	l, ok := list.(*rbacv1.RoleList)
+	if !ok {
+		return errors.New("not a list of Roles")
+	}
+	l.ResourceVersion, l.Items = "1", a.roles
+	return nil
+}
+
+func (a *api) Watch(_ context.Context, _ client.ObjectList, opts ...client.ListOption) (apiwatch.Interface, error) {
+	var o client.ListOptions
+	for _, opt := range opts {
+		opt.ApplyToList(&o)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.listErr != nil {
+		return nil, a.listErr
+	}
+	if o.Raw != nil && o.Raw.SendInitialEvents != nil && *o.Raw.SendInitialEvents {
+		// An API server without streaming lists; the Reflector falls back to List.
+		return nil, apierrors.NewInvalid(schema.GroupKind{}, "", nil)
+	}
+	w := apiwatch.NewRaceFreeFake()
+	a.watches = append(a.watches, w)
+	return w, nil
+}
+
+func (a *api) set(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.listErr = err
+}
+
+func (a *api) watching() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.watches)
+}
+
+func (a *api) send(kind apiwatch.EventType, role *rbacv1.Role) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watches[len(a.watches)-1].Action(kind, role)
+}
+
+// names is a sink that remembers names.
+type names struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (n *names) Replace(objs []client.Object) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = map[string]bool{}
+	for _, o := range objs {
+		n.all[o.GetName()] = true
+	}
+}
+
+func (n *names) Set(o client.Object) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all[o.GetName()] = true
+}
+
+func (n *names) Delete(o client.Object) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.all, o.GetName())
+}
+
+func (n *names) has(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all[name]
+}
+
+func role(name string) *rbacv1.Role {
+	return &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "2"}}
+}
+
+// follow runs a watcher inside a bubble in which time passes only when all is quiet.
+func follow(t *testing.T, a *api, optional bool, test func(w *Watcher, n *names)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := &names{}
+		w := New(a, klog.Background(), time.Now, Source{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: n, Optional: optional})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Start(ctx) }()
+		synctest.Wait()
+		test(w, n)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEventsReachTheSink(t *testing.T) {
+	a := &api{roles: []rbacv1.Role{*role("first")}}
+	follow(t, a, false, func(w *Watcher, n *names) {
+		if why := w.WhyNotSynced(); why != "" || !n.has("first") {
+			t.Fatalf("not synced: %q", why)
+		}
+		a.send(apiwatch.Added, role("second"))
+		a.send(apiwatch.Deleted, role("first"))
+		synctest.Wait()
+		if !n.has("second") || n.has("first") {
+			t.Errorf("the sink holds %v", n.all)
+		}
+	})
+}
+
+func TestSourceThatCannotBeReadStaysUnsynced(t *testing.T) {
+	a := &api{listErr: errDown}
+	follow(t, a, true, func(w *Watcher, _ *names) {
+		time.Sleep(time.Minute) // of the bubble's time
+		if w.WhyNotSynced() == "" || w.WhyStale() == "" {
+			t.Error("synced without having read anything")
+		}
+		a.set(nil)
+		time.Sleep(10 * time.Second)
+		if why := w.WhyNotSynced() + w.WhyStale(); why != "" {
+			t.Errorf("after the API server is back: %s", why)
+		}
+	})
+}
+
+func TestAbsentResourceIsEmptyAndLookedForAgain(t *testing.T) {
+	a := &api{listErr: apierrors.NewNotFound(schema.GroupResource{}, "")}
+	follow(t, a, true, func(w *Watcher, n *names) {
+		if w.WhyNotSynced() != "" || !w.Statuses()[0].Absent {
+			t.Fatalf("status %+v", w.Statuses())
+		}
+		time.Sleep(time.Minute)
+		if why := w.WhyStale(); why != "" {
+			t.Errorf("an absent resource grows stale: %s", why)
+		}
+		a.mu.Lock()
+		a.listErr, a.roles = nil, []rbacv1.Role{*role("new")}
+		a.mu.Unlock()
+		time.Sleep(15 * time.Second)
+		if !n.has("new") || w.Statuses()[0].Absent {
+			t.Errorf("status %+v", w.Statuses())
+		}
+		// And gone again: what was there must not be remembered.
+		a.set(apierrors.NewNotFound(schema.GroupResource{}, ""))
+		time.Sleep(time.Minute)
+		if n.has("new") || !w.Statuses()[0].Absent {
+			t.Errorf("status %+v, sink %v", w.Statuses(), n.all)
+		}
+	})
+}
+
+func TestRequiredResourceMayNotBeAbsent(t *testing.T) {
+	a := &api{listErr: apierrors.NewNotFound(schema.GroupResource{}, "")}
+	follow(t, a, false, func(w *Watcher, _ *names) {
+		time.Sleep(time.Minute)
+		if w.WhyNotSynced() == "" {
+			t.Error("synced")
+		}
+	})
+}
+
+// A watch on which nothing arrives, and which does not end, is given up; if the API server does not answer either, the
+// source is stale within MaxAge and a moment.
+func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
+	a := &api{}
+	follow(t, a, false, func(w *Watcher, _ *names) {
+		before := a.watching()
+		time.Sleep(watchTimeout + watchGrace + 2*time.Second)
+		if a.watching() <= before {
+			t.Error("the stalled watch was not made anew")
+		}
+		if why := w.WhyStale(); why != "" {
+			t.Errorf("stale though the API server answers: %s", why)
+		}
+		a.set(errDown)
+		time.Sleep(MaxAge + watchTimeout + watchGrace)
+		if w.WhyStale() == "" {
+			t.Error("not stale though nothing was heard for long")
+		}
+		if w.WhyNotSynced() != "" {
+			t.Error("what was read once is not synced any more")
+		}
+		a.set(nil)
+		time.Sleep(10 * time.Second)
+		if why := w.WhyStale(); why != "" {
+			t.Errorf("after the API server is back: %s", why)
+		}
+	})
+}
