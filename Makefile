@@ -57,7 +57,8 @@ test-chart: ## Render the chart with the Helm library and check what comes out.
 
 .PHONY: e2e
 e2e: ## Run the tests on a real control plane, which is built from Go modules the first time.
-	$(GO) -C e2e test -count=1 -timeout 80m ./...
+	$(GO) -C e2e run ./cmd/controlplane build
+	$(GO) -C e2e test -count=1 -timeout 80m -p 2 ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for some seconds (FUZZTIME=20000x or a duration).

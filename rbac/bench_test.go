@@ -157,7 +157,7 @@ func (l linear) authorize(s identity.Subject, q rbac.Question) bool {
 	for i := range l.world.RoleBindings {
 		b := &l.world.RoleBindings[i]
 		if b.Namespace == q.Namespace && boundTo(s, b.Subjects, b.Namespace) {
-			if _, ok := ruleThatAllows(oracle{l.world}.rules(b.RoleRef, b.Namespace), q); ok {
+			if _, ok := ruleThatAllows(oracle(l).rules(b.RoleRef, b.Namespace), q); ok {
 				return true
 			}
 		}

@@ -202,9 +202,9 @@ func TestEvaluateAgreesWithTruthTable(t *testing.T) {
 		if asked := r.take(); len(slices.Compact(asked)) != len(asked) {
 			t.Fatalf("seed %d: reviewed twice: %q", seed, asked)
 		}
-		again, _ := a.Evaluate(t.Context(), user("alice"), need)
-		if !slices.Equal(again.Tuples, out.Tuples) {
-			t.Fatalf("seed %d: %v then %v", seed, out.Tuples, again.Tuples)
+		again, againErr := a.Evaluate(t.Context(), user("alice"), need)
+		if !slices.Equal(again.Tuples, out.Tuples) || (againErr == nil) != (err == nil) {
+			t.Fatalf("seed %d: %v, %v then %v, %v", seed, out.Tuples, err, again.Tuples, againErr)
 		}
 	}
 	for _, result := range []string{"met", "unmet", "error"} {

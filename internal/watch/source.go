@@ -63,7 +63,7 @@ type listerWatcher struct {
 	listedAbsent bool
 }
 
-func (lw *listerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+func (lw *listerWatcher) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	if lw.source.Paged && opts.ResourceVersion == "0" {
 		// "At any version" is answered from the API server's watch cache, which ignores the limit that a Reflector asks for.
 		opts.ResourceVersion = ""
@@ -84,7 +84,7 @@ func (lw *listerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOp
 	return list, nil
 }
 
-func (lw *listerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+func (lw *listerWatcher) watch(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
 	seconds := int64(watchTimeout / time.Second)
 	opts.TimeoutSeconds = &seconds
 	w, err := lw.client.Watch(ctx, lw.source.NewList(), &client.ListOptions{Raw: &opts})
@@ -116,16 +116,6 @@ func (lw *listerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListO
 // expired is the answer that makes a Reflector list again.
 func expired() error {
 	return apierrors.NewResourceExpired("the resource came or went")
-}
-
-// List and Watch make it a cache.ListerWatcher; the Reflector prefers the forms with a context.
-func (lw *listerWatcher) List(opts metav1.ListOptions) (runtime.Object, error) {
-	return lw.ListWithContext(context.TODO(), opts)
-}
-
-// Watch is the form without a context of WatchWithContext.
-func (lw *listerWatcher) Watch(opts metav1.ListOptions) (apiwatch.Interface, error) {
-	return lw.WatchWithContext(context.TODO(), opts)
 }
 
 // absent reports that err means the resource is not served here, which only an optional source may be.

@@ -134,6 +134,9 @@ func follow(t *testing.T, a *api, optional bool, test func(w *Watcher, n *names)
 	})
 }
 
+// pass lets the bubble's time pass: it goes on as soon as everything in the bubble waits.
+func pass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // of a synctest bubble, no real time
+
 func TestEventsReachTheSink(t *testing.T) {
 	a := &api{roles: []rbacv1.Role{*role("first")}}
 	follow(t, a, false, func(w *Watcher, n *names) {
@@ -152,12 +155,12 @@ func TestEventsReachTheSink(t *testing.T) {
 func TestSourceThatCannotBeReadStaysUnsynced(t *testing.T) {
 	a := &api{listErr: errDown}
 	follow(t, a, true, func(w *Watcher, _ *names) {
-		time.Sleep(time.Minute) // of the bubble's time
+		pass(time.Minute)
 		if w.WhyNotSynced() == "" || w.WhyStale() == "" {
 			t.Error("synced without having read anything")
 		}
 		a.set(nil)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if why := w.WhyNotSynced() + w.WhyStale(); why != "" {
 			t.Errorf("after the API server is back: %s", why)
 		}
@@ -170,20 +173,20 @@ func TestAbsentResourceIsEmptyAndLookedForAgain(t *testing.T) {
 		if w.WhyNotSynced() != "" || !w.Statuses()[0].Absent {
 			t.Fatalf("status %+v", w.Statuses())
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if why := w.WhyStale(); why != "" {
 			t.Errorf("an absent resource grows stale: %s", why)
 		}
 		a.mu.Lock()
 		a.listErr, a.roles = nil, []rbacv1.Role{*role("new")}
 		a.mu.Unlock()
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if !n.has("new") || w.Statuses()[0].Absent {
 			t.Errorf("status %+v", w.Statuses())
 		}
 		// And gone again: what was there must not be remembered.
 		a.set(apierrors.NewNotFound(schema.GroupResource{}, ""))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n.has("new") || !w.Statuses()[0].Absent {
 			t.Errorf("status %+v, sink %v", w.Statuses(), n.all)
 		}
@@ -193,7 +196,7 @@ func TestAbsentResourceIsEmptyAndLookedForAgain(t *testing.T) {
 func TestRequiredResourceMayNotBeAbsent(t *testing.T) {
 	a := &api{listErr: apierrors.NewNotFound(schema.GroupResource{}, "")}
 	follow(t, a, false, func(w *Watcher, _ *names) {
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if w.WhyNotSynced() == "" {
 			t.Error("synced")
 		}
@@ -206,7 +209,7 @@ func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
 	a := &api{}
 	follow(t, a, false, func(w *Watcher, _ *names) {
 		before := a.watching()
-		time.Sleep(watchTimeout + watchGrace + 2*time.Second)
+		pass(watchTimeout + watchGrace + 2*time.Second)
 		if a.watching() <= before {
 			t.Error("the stalled watch was not made anew")
 		}
@@ -214,7 +217,7 @@ func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
 			t.Errorf("stale though the API server answers: %s", why)
 		}
 		a.set(errDown)
-		time.Sleep(MaxAge + watchTimeout + watchGrace)
+		pass(MaxAge + watchTimeout + watchGrace)
 		if w.WhyStale() == "" {
 			t.Error("not stale though nothing was heard for long")
 		}
@@ -222,7 +225,7 @@ func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
 			t.Error("what was read once is not synced any more")
 		}
 		a.set(nil)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if why := w.WhyStale(); why != "" {
 			t.Errorf("after the API server is back: %s", why)
 		}

@@ -60,7 +60,7 @@ func (w *Watcher) follow(ctx context.Context, s Source, c *contact) {
 	if s.Client != nil {
 		lw.client = s.Client
 	}
-	reflector := cache.NewReflectorWithOptions(lw, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
+	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: lw.list, WatchFuncWithContext: lw.watch}, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
 		Name: s.Name, TypeDescription: s.Name, Logger: &w.log,
 	})
 	// An API server that is back is heard of soon; client-go's own backoff grows to 30 s.

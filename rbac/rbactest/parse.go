@@ -159,6 +159,6 @@ func parseSubject(s string) (rbacv1.Subject, error) {
 		}
 		return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: account}, nil
 	default:
-		return rbacv1.Subject{}, fmt.Errorf("subject %q is neither user:, group: nor sa:", s)
+		return rbacv1.Subject{}, fmt.Errorf("subject %q has none of the prefixes user:, group: and sa: before its name", s)
 	}
 }
