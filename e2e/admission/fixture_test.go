@@ -164,7 +164,18 @@ func (tn *tenant) get(name string) *corev1.ServiceAccount {
 // waitFor polls until the condition has no error.
 func (tn *tenant) waitFor(what string, condition func(context.Context) error) {
 	tn.t.Helper()
-	ctx, cancel := context.WithTimeout(tn.t.Context(), patience)
+	tn.wait(patience, what, condition)
+}
+
+// waitForLong is waitFor for what happens once a minute.
+func (tn *tenant) waitForLong(what string, condition func(context.Context) error) {
+	tn.t.Helper()
+	tn.wait(2*time.Minute, what, condition)
+}
+
+func (tn *tenant) wait(limit time.Duration, what string, condition func(context.Context) error) {
+	tn.t.Helper()
+	ctx, cancel := context.WithTimeout(tn.t.Context(), limit)
 	defer cancel()
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
