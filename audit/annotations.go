@@ -43,13 +43,16 @@ func (r *Record) Annotations() map[string]string {
 	}
 	var checks []brief
 	var tuples []Tuple
+	seenChecks, seenTuples := map[brief]bool{}, map[Tuple]bool{} // a large policy gives thousands of both
 	for _, c := range r.Checks {
 		b := brief{ID: c.ID, Reason: c.Reason, Mode: c.Mode, Field: c.Field}
-		if !slices.Contains(checks, b) {
+		if !seenChecks[b] {
+			seenChecks[b] = true
 			checks = append(checks, b)
 		}
 		for _, t := range c.Tuples {
-			if !slices.Contains(tuples, t) {
+			if !seenTuples[t] {
+				seenTuples[t] = true
 				tuples = append(tuples, t)
 			}
 		}

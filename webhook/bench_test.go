@@ -69,7 +69,7 @@ func BenchmarkHandler(b *testing.B) {
 				b.Fatalf("the baseline answers %+v", first)
 			}
 
-			const turn = 200
+			const turn = 50
 			var ratios []float64
 			n, began := 0, time.Now()
 			takeTurns := func() {

@@ -3,6 +3,8 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -53,6 +55,9 @@ func Checks() []Check {
 		accountUse(),
 		accountConnect(),
 		accountToken(),
+		policyReference(),
+		policyPrecedence(),
+		policyHygiene(),
 		reservedLabel(),
 		defaultBinding(),
 		guardChange(),
@@ -73,13 +78,41 @@ func judge(ctx context.Context, checks []Check, f *Facts, authorizer Authorizer)
 		if err != nil {
 			return nil, &failure{code: statusBadRequest, reason: ReasonMalformed, err: fmt.Errorf("check %s: %w", c.ID, err)}
 		}
-		for _, found := range findings {
-			j := Judged{Finding: found, Check: c.ID}
-			if found.Need != nil {
-				j.Outcome, j.Err = authorizer.Evaluate(ctx, f.Subject, *found.Need)
-			}
-			out = append(out, j)
-		}
+		out = append(out, judgeFindings(ctx, c.ID, findings, f.Subject, authorizer)...)
 	}
 	return out, nil
+}
+
+// maxRefused is how many findings of one check and mode are refused before the rest of them is not asked for: the answer is no
+// already, and a request that is nothing but hostile must not keep the API server busy with SubjectAccessReviews. A finding
+// that lacks many permissions counts as many.
+const maxRefused = 8
+
+func judgeFindings(ctx context.Context, check string, findings []Finding, s identity.Subject, authorizer Authorizer) []Judged {
+	if len(findings) == 0 {
+		return nil // most checks of most requests
+	}
+	var out []Judged
+	refused, left := make(map[v1alpha1.Mode]int), make(map[v1alpha1.Mode]int)
+	for _, found := range findings {
+		j := Judged{Finding: found, Check: check}
+		if found.Need != nil {
+			if refused[found.Mode] >= maxRefused {
+				left[found.Mode]++
+				continue
+			}
+			j.Outcome, j.Err = authorizer.Evaluate(ctx, s, *found.Need)
+			if j.violated() {
+				refused[found.Mode] += max(1, len(j.Outcome.Missing)/maxMissing)
+			}
+		}
+		out = append(out, j)
+	}
+	for _, mode := range slices.Sorted(maps.Keys(left)) {
+		out = append(out, Judged{Check: check, Finding: Finding{
+			Mode: mode, Attempt: fmt.Sprintf("do %d things more that this request asks for", left[mode]),
+			Rule: "whether you hold the permissions for them was not asked any more",
+		}})
+	}
+	return out
 }

@@ -71,12 +71,18 @@ func TestAccountConnect(t *testing.T) {
 // A pod of which the account cannot be known is no pod that may be entered, whoever asks; but a guard that only warns does
 // not stand in the way.
 func TestAccountConnectToAnUnknownPod(t *testing.T) {
-	for mode, code := range map[v1alpha1.Mode]int32{v1alpha1.ModeEnforce: 503, v1alpha1.ModeWarn: 0, v1alpha1.ModeAudit: 0} {
+	for mode, code := range map[v1alpha1.Mode]int32{v1alpha1.ModeEnforce: 503, v1alpha1.ModeWarn: 0, v1alpha1.ModeAudit: 0, v1alpha1.ModeOff: 0} {
 		w := identityWorld()
 		w.guards = []v1alpha1.ServiceAccountGuard{identityGuard(mode)}
 		w.grant("alice", "prod", "use", "serviceaccounts")
 		rig := newRig(t, w)
 		resp := rig.Validate(t.Context(), connect(t, "alice", "exec", "mystery"))
+		if mode == v1alpha1.ModeOff {
+			if !resp.Allowed || w.lookups > 0 {
+				t.Errorf("%s: %+v, %d lookups", mode, resp, w.lookups)
+			}
+			continue
+		}
 		if code == 0 {
 			if !resp.Allowed || rig.records.last(t).Reason != webhook.ReasonTolerated {
 				t.Errorf("%s: %+v, recorded %s", mode, resp, rig.records.last(t).Reason)

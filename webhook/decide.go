@@ -139,12 +139,23 @@ func (j *Judged) sentence() string {
 	case len(j.Outcome.Missing) == 0:
 		return fmt.Sprintf("you may not %s: no permission allows it", j.Attempt)
 	}
-	lines := make([]string, 0, len(j.Outcome.Missing))
-	for _, q := range j.Outcome.Missing {
-		lines = append(lines, fmt.Sprintf("%q on %s; check: %s", q.Verb, describe(q), q.CanI()))
+	missing := j.Outcome.Missing
+	if len(missing) == 1 {
+		q := missing[0]
+		return fmt.Sprintf("you may not %s: that takes %q on %s; check: %s", j.Attempt, q.Verb, describe(q), q.CanI())
 	}
-	return fmt.Sprintf("you may not %s: that takes %s", j.Attempt, strings.Join(lines, " / "))
+	lines := make([]string, 0, maxMissing)
+	for _, q := range missing[:min(len(missing), maxMissing)] {
+		lines = append(lines, q.CanI())
+	}
+	if more := len(missing) - len(lines); more > 0 {
+		return fmt.Sprintf("you may not %s: that takes more than you hold; check: %s and %d more", j.Attempt, strings.Join(lines, " / "), more)
+	}
+	return fmt.Sprintf("you may not %s: that takes %s; check: %s", j.Attempt, j.Outcome.Unmet, strings.Join(lines, " / "))
 }
+
+// maxMissing is how many missing permissions of one finding are told one by one.
+const maxMissing = 8
 
 func describe(q rbac.Question) string {
 	name := q.Name.String()
@@ -169,7 +180,7 @@ func (j *Judged) warnings() []string {
 		first = j.Check + ": could not find out whether you may " + j.Attempt
 	}
 	out := []string{clip(first)}
-	for _, q := range j.Outcome.Missing {
+	for _, q := range j.Outcome.Missing[:min(len(j.Outcome.Missing), maxMissing)] {
 		if line := "check: " + q.CanI(); len(line) <= maxWarning {
 			out = append(out, clip(line))
 		}

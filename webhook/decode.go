@@ -23,6 +23,8 @@ func (f *Facts) decode() error {
 		return decodeObject(f.Object, "object", &f.Guard)
 	case gr == resourceBands:
 		return decodeObject(f.Object, "object", &f.Band)
+	case isCalicoPolicy(gr) && f.Subresource == "":
+		return f.decodePolicy()
 	case f.Operation == admissionv1.Delete || f.Operation == admissionv1.Connect:
 		return nil // nothing below looks at what is deleted, and a CONNECT's object is only options
 	case gr == resourceServiceAccounts && f.Subresource == subresourceToken:
@@ -35,6 +37,8 @@ func (f *Facts) decode() error {
 		return decodePair(f, &f.NamespaceObject, &f.OldNamespaceObject)
 	case (gr == resourceRoleBindings || gr == resourceClusterRoleBindings) && f.Subresource == "":
 		return decodePair(f, &f.Binding, &f.OldBinding)
+	case isEndpointSet(gr) && f.Subresource == "":
+		return decodePair(f, &f.EndpointSet, &f.OldEndpointSet)
 	case gr == resourcePods && f.Subresource == "":
 		return f.decodePod()
 	case gr == resourcePods && f.Subresource == subresourceEphemeralContainers:

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,10 @@ func (h *Handler) serve(answer func(context.Context, *Request) *Response) http.H
 }
 
 func readReview(w http.ResponseWriter, hr *http.Request) (*Request, error) {
-	kind, _, err := mime.ParseMediaType(hr.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" {
+	if !isJSON(hr.Header.Get("Content-Type")) {
 		return nil, &failure{code: statusBadRequest, reason: ReasonMalformed, err: fmt.Errorf("content type %q, want application/json", hr.Header.Get("Content-Type"))}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, maxBodyBytes))
+	body, err := readAll(http.MaxBytesReader(w, hr.Body, maxBodyBytes), hr.ContentLength)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, &failure{code: statusTooLarge, reason: ReasonTooLarge, err: fmt.Errorf("more than %d bytes", tooLarge.Limit)}
 	}
@@ -56,6 +56,27 @@ func readReview(w http.ResponseWriter, hr *http.Request) (*Request, error) {
 		return nil, &failure{code: statusBadRequest, reason: ReasonMalformed, err: err}
 	}
 	return req, nil
+}
+
+// isJSON spares the API server's own header, which never varies, the parsing.
+func isJSON(contentType string) bool {
+	const want = "application/json"
+	if contentType == want {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == want
+}
+
+// maxRoom bounds what a client can make us hold by announcing a length alone.
+const maxRoom = 64 << 10
+
+// readAll makes room for the announced length at once; io.ReadAll would copy what it has, again and again.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(announced, 0), maxRoom)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // maxTimeout is the longest that a webhook registration may wait (timeoutSeconds).

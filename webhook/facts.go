@@ -48,6 +48,12 @@ type Facts struct {
 	Secret, OldSecret                   *secret
 	NamespaceObject, OldNamespaceObject *labelled
 	Binding, OldBinding                 *binding
+	// Policy and OldPolicy are set for Calico's policies where a guard guards them: as it would be, and as it is.
+	Policy, OldPolicy *policyView
+	// SamePolicy says that an update changes nothing of what the policy says.
+	SamePolicy bool
+	// EndpointSet and OldEndpointSet are set for network sets and host endpoints that are created or updated.
+	EndpointSet, OldEndpointSet *endpointSet
 }
 
 // World is what the webhook knows of the cluster. Every method answers from memory unless it takes a context.

@@ -78,7 +78,7 @@ func (w *world) grant(user, namespace, verb, resource string, names ...string) {
 	}
 	rules := []rbacv1.PolicyRule{{Verbs: []string{verb}, APIGroups: []string{group}, Resources: []string{resource}, ResourceNames: names}}
 	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
-	meta := metav1.ObjectMeta{Name: "g-" + user + "-" + verb + "-" + namespace, Namespace: namespace}
+	meta := metav1.ObjectMeta{Name: "g-" + user + "-" + verb + "-" + resource + "-" + namespace, Namespace: namespace}
 	for _, n := range names {
 		meta.Name += "-" + n
 	}

@@ -115,7 +115,9 @@ func (h *Handler) judge(ctx context.Context, r *Request) (f *Facts, d Decision) 
 	if err != nil {
 		return f, refuse(err)
 	}
-	return f, decide(f, judged)
+	d = decide(f, judged)
+	d.Warnings = append(d.Warnings, advise(f)...)
+	return f, d
 }
 
 func (h *Handler) patch(ctx context.Context, r *Request) (patch []byte, err error) {

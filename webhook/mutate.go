@@ -25,6 +25,7 @@ func Mutations() []Mutation {
 	return []Mutation{
 		mutateLabelledBy(),
 		mutateTokenMount(),
+		mutatePolicyDefaults(),
 	}
 }
 

@@ -15,7 +15,6 @@ var (
 	resourceRoleBindings        = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
 	resourceClusterRoleBindings = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"}
 	resourcePodCertificates     = schema.GroupResource{Group: "certificates.k8s.io", Resource: "podcertificaterequests"}
-	resourceControllerRevisions = schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}
 	resourceGuards              = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "serviceaccountguards"}
 	resourceBands               = schema.GroupResource{Group: v1alpha1.GroupName, Resource: "policybands"}
 )
@@ -32,6 +31,6 @@ func isNamed(gr schema.GroupResource) bool {
 		return true
 	default:
 		_, ok := builtinTemplate(gr)
-		return ok
+		return ok || isCalicoPolicy(gr) || isEndpointSet(gr)
 	}
 }

@@ -33,7 +33,7 @@ func (f *Facts) decodeTemplates() error {
 		if err := f.decodeOwner(); err != nil {
 			return err
 		}
-		found, err := f.templatesAt(b.Path, b.read())
+		found, err := f.templatesAt(b.Path, b.reader())
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (f *Facts) decodeTemplates() error {
 		}
 	}
 	for _, t := range named {
-		found, err := f.templatesAt(strings.Split(t.Path, "."), readCustom)
+		found, err := f.templatesAt(strings.Split(t.Path, "."), reader{read: readCustom, opaque: true})
 		if err != nil {
 			return err
 		}
@@ -79,13 +79,28 @@ func (f *Facts) namedTemplates() []v1alpha1.WorkloadTemplate {
 	return out
 }
 
-// reader reads the JSON at the path of a template. It sets now and partial, or unreadable; an error is of an object that
-// the API server cannot have validated. Without now and unreadable, what is there is no pod template.
-type reader func(raw []byte) (template, error)
+// reader reads the JSON at the path of a template. It sets now, bare and partial; without now, what is there is no pod template.
+type reader struct {
+	read func(raw []byte) (template, error)
+	// opaque says that the API server has not validated what is there, so that an error is the writer's.
+	opaque bool
+}
+
+func (r reader) at(v value) (template, error) {
+	t, err := r.read(v.raw)
+	if err == nil {
+		return t, nil
+	}
+	err = fmt.Errorf("decode %s: %w", v.path, err)
+	if r.opaque {
+		t, err = template{unreadable: err}, nil
+	}
+	return t, err
+}
 
 // templatesAt appends the templates at path that the request changes, in anything at all; was is then what stood at the same
 // place. found says whether there is any, changed or not.
-func (f *Facts) templatesAt(path []string, read reader) (found bool, err error) {
+func (f *Facts) templatesAt(path []string, r reader) (found bool, err error) {
 	now, err := valuesAt(f.Object, path)
 	if err != nil {
 		return false, err
@@ -106,9 +121,9 @@ func (f *Facts) templatesAt(path []string, read reader) (found bool, err error) 
 			found = true
 			continue
 		}
-		t, err := read(v.raw)
+		t, err := r.at(v)
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", v.path, err)
+			return false, err
 		}
 		if t.now == nil && t.unreadable == nil {
 			continue
@@ -119,9 +134,9 @@ func (f *Facts) templatesAt(path []string, read reader) (found bool, err error) 
 			t.spec = v.path.Child("spec")
 		}
 		if had {
-			was, err := read(old)
+			was, err := r.at(value{path: v.path, raw: old})
 			if err != nil {
-				return false, fmt.Errorf("old %s: %w", v.path, err)
+				return false, err
 			}
 			t.was = was.now // nil if it cannot be read: all of the new one is then new
 		}
@@ -130,17 +145,14 @@ func (f *Facts) templatesAt(path []string, read reader) (found bool, err error) 
 	return found, nil
 }
 
-func (b *BuiltinTemplate) read() reader {
+func (b *BuiltinTemplate) reader() reader {
 	if b.Opaque {
-		return readRevision
+		return reader{read: readRevision, opaque: true}
 	}
-	return func(raw []byte) (template, error) {
+	return reader{read: func(raw []byte) (template, error) {
 		v := &podView{}
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, v); err != nil {
-			return template{}, fmt.Errorf("decode pod template: %w", err)
-		}
-		return template{now: v}, nil
-	}
+		return template{now: v}, kjson.UnmarshalCaseSensitivePreserveInts(raw, v)
+	}}
 }
 
 // readCustom reads an object with a pod spec under "spec", or one that has the fields of a pod spec itself.
@@ -152,7 +164,7 @@ func readCustom(raw []byte) (template, error) {
 		Spec json.RawMessage `json:"spec"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &shape); err != nil {
-		return template{unreadable: err}, nil
+		return template{}, err
 	}
 	t := template{now: &podView{}, bare: isNull(shape.Spec)}
 	var err error
@@ -162,7 +174,7 @@ func readCustom(raw []byte) (template, error) {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(raw, t.now)
 	}
 	if err != nil {
-		return template{unreadable: err}, nil
+		return template{}, err
 	}
 	return t, nil
 }
@@ -179,7 +191,7 @@ func readRevision(raw []byte) (template, error) {
 		Spec      map[string]json.RawMessage `json:"spec"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &patch); err != nil {
-		return template{unreadable: err}, nil
+		return template{}, err
 	}
 	pod := false
 	for _, name := range []string{fieldAccountName, fieldDeprecatedAccount, "containers", "initContainers", "ephemeralContainers"} {
@@ -191,7 +203,7 @@ func readRevision(raw []byte) (template, error) {
 	}
 	v := &podView{}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, v); err != nil {
-		return template{unreadable: err}, nil
+		return template{}, err
 	}
 	return template{now: v, partial: patch.Directive != "replace"}, nil
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // PolicyBand is a named range of policy order inside tiers. Whoever may "use" the band (RBAC verb on policybands in group
-// saguard.io) may place policy in it. Bands of one tier do not overlap. Without any band the precedence check is off.
+// saguard.io) may place policy in it. Bands of one tier do not overlap. Without any band the precedence check is off; as soon
+// as there is one, a place in no band, also in a tier that no band names, is for those who may use all bands.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=pband,categories=saguard
@@ -43,7 +44,8 @@ type PolicyBandSpec struct {
 	// default makes the band everybody's.
 	// +optional
 	Default bool `json:"default,omitempty"`
-	// defaultOrder is given to a policy without order, of a writer whose band this is.
+	// defaultOrder is given to a policy of projectcalico.org/v3 without order, if the band is everybody's and the only such of
+	// its tier with a defaultOrder. Of a band that is not everybody's it has no effect.
 	// +optional
 	DefaultOrder *float64 `json:"defaultOrder,omitempty"`
 }

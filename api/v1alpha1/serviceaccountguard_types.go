@@ -44,7 +44,10 @@ type ServiceAccountGuardSpec struct {
 	// defaultAccount guards the service accounts named "default" (check default-binding).
 	// +optional
 	DefaultAccount *DefaultAccountGuard `json:"defaultAccount,omitempty"`
-	// exempt names who is not judged by this guard.
+	// exempt names who is not judged by this guard. Where Calico's API server is in use, name its account here: it writes to
+	// group crd.projectcalico.org what users have written to projectcalico.org, which was judged then; else it has no
+	// permission to write policy at all. The same goes for Calico's operator and kube-controllers, if they write policies of
+	// their own. There is no exemption that is built in: who may act as these accounts goes past the guard.
 	// +optional
 	Exempt Exemption `json:"exempt,omitempty"`
 }

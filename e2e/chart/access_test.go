@@ -23,7 +23,7 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 	}
 	for _, verb := range read {
 		for _, resource := range []string{
-			"namespaces.",
+			"namespaces.", "pods.",
 			"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
 			"rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
 			"serviceaccountguards.saguard.io", "policybands.saguard.io",

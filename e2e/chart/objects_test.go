@@ -64,6 +64,9 @@ webhook:
   timeoutSeconds: 3
   excludedNamespaces: [gatekeeper-system, kube-system]
   namespaceDeleters: ["system:serviceaccount:kube-system:namespace-controller", "system:kube-controller-manager"]
+  customWorkloads:
+    - {apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts]}
+    - {apiGroups: [jobset.x-k8s.io], apiVersions: [v1alpha2], resources: [jobsets]}
   port: 9443
   metricsPort: 9090
   healthPort: 9091

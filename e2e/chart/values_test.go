@@ -79,6 +79,7 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"webhook.timeoutSeconds":                   {``, `{webhook: {timeoutSeconds: 6}}`},
 		"webhook.excludedNamespaces":               {``, `{webhook: {excludedNamespaces: [x]}}`},
 		"webhook.namespaceDeleters":                {``, `{webhook: {namespaceDeleters: []}}`},
+		"webhook.customWorkloads":                  {``, `{webhook: {customWorkloads: [{apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts]}]}}`},
 		"webhook.url":                              {secret, `{webhook: {url: "https://x"}}`},
 		"webhook.caBundle":                         {issued, `{webhook: {caBundle: CA}}`},
 		"webhook.port":                             {``, `{webhook: {port: 1}}`},

@@ -43,6 +43,13 @@ func theLaw() law {
 			"policy/reference": {
 				"policy/selector": "the formula of what a selector refers to",
 			},
+			"internal/ruleset": {},
+			"policy/compile": {
+				"internal/identity": "the unit is an account with its labels",
+				"internal/ruleset":  "what it produces",
+				"policy":            "what it compiles",
+				"policy/selector":   "whom a policy selects",
+			},
 			"policy/eval": {
 				"policy":            "the model it evaluates",
 				"internal/decision": "the verdict",
@@ -141,6 +148,14 @@ func theLaw() law {
 		testsMayImport: map[string]map[string]string{
 			"rbac":             {"rbac/rbactest": "random worlds and questions"},
 			"policy/reference": {"policy": "what Calico selects, the oracle"},
+			"internal/cli": {
+				"audit":         "decision records of check",
+				"rbac/rbactest": "RBAC from a few words",
+			},
+			"policy/compile": {
+				"internal/decision": "verdicts to compare",
+				"policy/eval":       "the oracle",
+			},
 		},
 		confined: map[string]map[string]string{
 			// The language of the API, and pure functions on it.
@@ -200,7 +215,7 @@ func theLaw() law {
 			},
 
 			"github.com/benbjohnson/immutable": {"rbac": "persistent maps of the index"},
-			"gopkg.in/evanphx/json-patch.v4":   {"internal/cli": "an object after mutation", "webhook": "its tests apply patches as the API server does"},
+			"gopkg.in/evanphx/json-patch.v4":   {"internal/cli": "an object after mutation", "webhook": "what a request looks like after mutation, offline"},
 			"k8s.io/utils":                     {"internal/watch": "the clock of client-go's backoff"},
 			"golang.org/x/sync":                {"internal/watch": "a group of informers"},
 			"github.com/spf13":                 {"cmd/saguard-webhook": "flags", "internal/cli": "commands and flags"},

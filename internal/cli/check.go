@@ -107,7 +107,7 @@ func runCheck(ctx context.Context, f *checkFlags, flags *genericclioptions.Confi
 	if err := out.print(streams.Out, report); err != nil {
 		return err
 	}
-	if err := printNotes(streams.ErrOut, []string{report.summary()}); err != nil {
+	if err := printNotes(streams.ErrOut, append(report.advice(), report.summary())); err != nil {
 		return err
 	}
 	switch {

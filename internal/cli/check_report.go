@@ -103,6 +103,21 @@ func (r *checkReport) names() []string {
 	return out
 }
 
+// advice are the warnings that are about no finding: those say the same in fewer words.
+func (r *checkReport) advice() []string {
+	var out []string
+	for i := range r.Objects {
+		o := &r.Objects[i]
+		for _, w := range o.Warnings {
+			told := strings.HasPrefix(w, "check: ") || slices.ContainsFunc(o.Findings, func(f checkFinding) bool { return strings.HasPrefix(w, f.Check+": ") })
+			if !told {
+				out = append(out, o.describe()+": "+w)
+			}
+		}
+	}
+	return out
+}
+
 func (r *checkReport) anyFinding() bool {
 	return slices.ContainsFunc(r.Objects, func(o checkedObject) bool { return len(o.Findings) > 0 })
 }

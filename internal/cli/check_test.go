@@ -67,6 +67,7 @@ func TestDecisionsBecomeResults(t *testing.T) {
 		"a namespace nobody knows":       {decision: webhook.Decision{Outcome: audit.Failed, Reason: webhook.ReasonNamespaceUnknown}, want: decisionError, fails: true},
 		"RBAC that cannot be asked":      {decision: webhook.Decision{Outcome: audit.Failed, Reason: webhook.ReasonUnauthorizable, Judged: finding(v1alpha1.ModeEnforce, errors.New("down"))}, want: decisionError, findings: 1, fails: true},
 		"the same in a mode that warns":  {decision: webhook.Decision{Verdict: decision.Allow, Reason: webhook.ReasonTolerated, Judged: finding(v1alpha1.ModeWarn, errors.New("down"))}, want: decisionError, findings: 1, fails: true},
+		"one answer and none":            {decision: webhook.Decision{Verdict: decision.Allow, Reason: webhook.ReasonTolerated, Judged: append(finding(v1alpha1.ModeWarn, errors.New("down")), finding(v1alpha1.ModeWarn, nil)...)}, want: decisionError, findings: 2, fails: true},
 		"a cluster that cannot be asked": {live: errors.New("down"), want: decisionError, fails: true},
 	}
 	object := parse(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"prod"}}`)

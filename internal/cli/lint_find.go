@@ -206,11 +206,9 @@ func (o *rbacObjects) bindings() []boundRole {
 	var out []boundRole
 	for i := range o.clusterRoleBindings {
 		b := &o.clusterRoleBindings[i]
-		// A ClusterRoleBinding to a Role is refused by the API server and grants nothing.
-		if b.RoleRef.Kind == rbac.KindClusterRole {
-			out = append(out, boundRole{kind: rbac.KindClusterRoleBinding, meta: &b.ObjectMeta, role: b.RoleRef, subjects: b.Subjects,
-				rules: rules[objectName{Kind: b.RoleRef.Kind, Name: b.RoleRef.Name}]})
-		}
+		// One that refers to a Role grants nothing: Roles are in namespaces.
+		out = append(out, boundRole{kind: rbac.KindClusterRoleBinding, meta: &b.ObjectMeta, role: b.RoleRef, subjects: b.Subjects,
+			rules: rules[objectName{Kind: b.RoleRef.Kind, Name: b.RoleRef.Name}]})
 	}
 	for i := range o.roleBindings {
 		b := &o.roleBindings[i]

@@ -190,6 +190,11 @@ func TestGuardsCloseWhatTheyJudge(t *testing.T) {
 			},
 		}
 	}
+	except := func(key, value string) v1alpha1.ServiceAccountGuard {
+		g := enforcing("a", nil)
+		g.Spec.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: key, Operator: metav1.LabelSelectorOpNotIn, Values: []string{value}}}
+		return g
+	}
 	everywhere := "clusterrole r create serviceaccounts/token\nclusterbind b clusterrole:r user:alice"
 	inProd := "clusterrole r create serviceaccounts/token\nbind prod/b clusterrole:r user:alice"
 	cases := map[string]struct {
@@ -198,17 +203,20 @@ func TestGuardsCloseWhatTheyJudge(t *testing.T) {
 		open   bool
 	}{
 		"no guard": {text: inProd, open: true},
-		"a guard of every namespace, for one namespace":        {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
-		"a guard of every namespace, for everywhere":           {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
-		"a guard of that namespace":                            {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}},
-		"a guard of another namespace":                         {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "dev"})}, open: true},
-		"a guard of some namespaces, for everywhere":           {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
-		"a guard by labels and a namespace that is not known":  {text: "clusterrole r create serviceaccounts/token\nbind new/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
-		"kube-system, which no guard holds":                    {text: "clusterrole r create serviceaccounts/token\nbind kube-system/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
-		"a check that only warns":                              {text: "clusterrole r create pods/exec\nbind prod/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
-		"what admission never sees stays open under any guard": {text: "clusterrole r impersonate users\nclusterbind b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
+		"a guard of every namespace, for one namespace":                 {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
+		"a guard of every namespace, for everywhere":                    {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
+		"a guard of that namespace":                                     {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}},
+		"a guard of another namespace":                                  {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "dev"})}, open: true},
+		"a guard of some namespaces, for everywhere":                    {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
+		"a guard by labels and a namespace that is not known":           {text: "clusterrole r create serviceaccounts/token\nbind new/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
+		"a guard of all namespaces but some, for one that is not known": {text: "clusterrole r create serviceaccounts/token\nbind new/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{except("env", "dev")}, open: true},
+		"a guard of all namespaces but kube-system, for everywhere":     {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{except("system", "yes")}},
+		"a guard of all namespaces but another, for everywhere":         {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{except("env", "dev")}, open: true},
+		"kube-system, which no guard holds":                             {text: "clusterrole r create serviceaccounts/token\nbind kube-system/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
+		"a check that only warns":                                       {text: "clusterrole r create pods/exec\nbind prod/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
+		"what admission never sees stays open under any guard":          {text: "clusterrole r impersonate users\nclusterbind b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
 	}
-	namespaces := map[string]map[string]string{"prod": {"env": "prod"}, "dev": {"env": "dev"}, "kube-system": {}}
+	namespaces := map[string]map[string]string{"prod": {"env": "prod"}, "dev": {"env": "dev"}, "kube-system": {"system": "yes"}}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			in := lintInput{rbac: objectsOfWorld(rbactest.MustParse(t, tc.text)), guards: decision.Known(newGuardModes(tc.guards, namespaces))}
@@ -259,6 +267,32 @@ func TestFixClosesTheBuiltinRoles(t *testing.T) {
 	}
 	if again := closingRoles(aggregated(t, o)); len(again) != 0 {
 		t.Errorf("closes again %+v", again)
+	}
+}
+
+// A role that may do everything is not made whole by taking one verb away, and is left alone.
+func TestFixLeavesWildcardsAlone(t *testing.T) {
+	o := objectsOfWorld(rbactest.MustParse(t, "clusterrole own * serviceaccounts\nbind prod/e clusterrole:edit group:editors"))
+	o.clusterRoles[0].Labels = map[string]string{"rbac.authorization.k8s.io/aggregate-to-edit": "true"}
+	if _, err := o.addBuiltinRoles(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range closingRoles(aggregated(t, o)) {
+		if r.Name == "own" {
+			t.Errorf("closes %+v", r)
+		}
+	}
+}
+
+// A built-in role that the files have is the one that counts.
+func TestFilesWinOverBuiltinRoles(t *testing.T) {
+	o := objectsOfWorld(rbactest.MustParse(t, "clusterrole cluster-admin get pods\nclusterbind b clusterrole:cluster-admin user:alice"))
+	notes, err := o.addBuiltinRoles()
+	if err != nil || len(notes) > 0 {
+		t.Errorf("notes %q, %v", notes, err)
+	}
+	if found := findings(t, o, nil); len(found) > 0 {
+		t.Errorf("found %+v", found)
 	}
 }
 

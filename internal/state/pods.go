@@ -23,7 +23,9 @@ type podKey struct {
 
 type podValue struct{ account, node unique.Handle[string] }
 
-func newPodKey(namespace, name string) podKey { return podKey{namespace: unique.Make(namespace), name: name} }
+func newPodKey(namespace, name string) podKey {
+	return podKey{namespace: unique.Make(namespace), name: name}
+}
 
 func newPodValue(p identity.Pod) podValue {
 	return podValue{account: unique.Make(p.Account), node: unique.Make(p.Node)}

@@ -52,7 +52,9 @@ func TestPodIsAskedLiveUnlessMemoryIsSure(t *testing.T) {
 		add("prod", "a", identity.Pod{Account: "a", Node: "n1"})
 		add("prod", "b", identity.Pod{Account: "b", Node: "n1"})
 	})
-	c.ReplacePods(1, func(add func(string, string, identity.Pod)) { add("prod", "b", identity.Pod{Account: "b2", Node: "n1"}) })
+	c.ReplacePods(1, func(add func(string, string, identity.Pod)) {
+		add("prod", "b", identity.Pod{Account: "b2", Node: "n1"})
+	})
 	look("replaced and gone", "a", "live", 1)
 	look("replaced and there", "b", "b2", 0)
 	for name, answer := range map[string]decision.Fact[identity.Pod]{"absent": decision.Absent[identity.Pod](), "unknown": decision.Unknown[identity.Pod]("timeout")} {
@@ -103,7 +105,9 @@ func TestPodsReadAndWrittenAtOnce(t *testing.T) {
 // The memory of a cluster's pods must stay small beside the pods themselves. Baseline: small whole Pods in a map.
 func BenchmarkMemoryOf20000Pods(b *testing.B) {
 	const pods = 20_000
-	name := func(i int) (string, string) { return fmt.Sprintf("ns-%d", i%100), fmt.Sprintf("deployment-%d-5d4f8c7b9d-%05x", i%2000, i) }
+	name := func(i int) (string, string) {
+		return fmt.Sprintf("ns-%d", i%100), fmt.Sprintf("deployment-%d-5d4f8c7b9d-%05x", i%2000, i)
+	}
 	heap := func() float64 {
 		runtime.GC()
 		runtime.GC()

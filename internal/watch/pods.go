@@ -60,7 +60,7 @@ func (p *pod) UnmarshalJSON(raw []byte) error {
 // DeepCopyObject implements runtime.Object.
 func (p *pod) DeepCopyObject() runtime.Object {
 	c := &pod{TypeMeta: p.TypeMeta, Pod: p.Pod}
-	p.ObjectMeta.DeepCopyInto(&c.ObjectMeta)
+	p.DeepCopyInto(&c.ObjectMeta)
 	return c
 }
 
@@ -73,10 +73,10 @@ type podList struct {
 // DeepCopyObject implements runtime.Object.
 func (l *podList) DeepCopyObject() runtime.Object {
 	c := &podList{TypeMeta: l.TypeMeta, Items: make([]pod, len(l.Items))}
-	l.ListMeta.DeepCopyInto(&c.ListMeta)
+	l.DeepCopyInto(&c.ListMeta)
 	for i := range l.Items {
 		c.Items[i] = pod{TypeMeta: l.Items[i].TypeMeta, Pod: l.Items[i].Pod}
-		l.Items[i].ObjectMeta.DeepCopyInto(&c.Items[i].ObjectMeta)
+		l.Items[i].DeepCopyInto(&c.Items[i].ObjectMeta)
 	}
 	return c
 }

@@ -87,7 +87,11 @@ func (s *podServer) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	from, to, next := 0, s.count, ""
 	if c := q.Get("continue"); c != "" {
-		from, _ = strconv.Atoi(c)
+		var err error
+		if from, err = strconv.Atoi(c); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
 	}
 	// As the watch cache does: a list of any version ignores the limit.
 	if limit, err := strconv.Atoi(q.Get("limit")); err == nil && q.Get("resourceVersion") != "0" && from+limit < to {

@@ -158,3 +158,50 @@ matchExpressions:
 object.metadata.?labels != oldObject.metadata.?labels ||
 object.metadata.?annotations[?'saguard.io/labelled-by'] != oldObject.metadata.?annotations[?'saguard.io/labelled-by']
 {{- end -}}
+
+{{/* Fields that every validating webhook has in common. Takes the root. */}}
+{{- define "saguard.validating" -}}
+admissionReviewVersions: [v1]
+clientConfig:
+  {{- include "saguard.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
+failurePolicy: {{ .Values.webhook.failurePolicy.validating }}
+matchPolicy: Equivalent
+sideEffects: None
+timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
+namespaceSelector:
+  {{- include "saguard.namespaceSelector" . | nindent 2 }}
+objectSelector: {}
+{{- end -}}
+
+{{/* matchCondition that spares what a built-in controller makes of a pod template: whoever wrote the template was judged,
+     and pods are made again while no replica of the webhook answers, its own network among them. The webhook knows the
+     same list (internal/identity/builtin.go); what a controller manager without --use-service-account-credentials makes
+     is sent, and passes there. */}}
+{{- define "saguard.notMadeOfTemplate" -}}
+- name: not-made-of-a-template
+  expression: >-
+    request.operation != 'CREATE' ||
+    !object.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
+    [request.userInfo.?username.orValue(''), request.resource.resource, string(o.apiVersion), string(o.kind)] in [
+    {{- $own := "system:serviceaccount:kube-system:" }}
+    {{- $made := list
+        (list "replicaset-controller" "pods" "apps/v1" "ReplicaSet")
+        (list "replication-controller" "pods" "v1" "ReplicationController")
+        (list "daemon-set-controller" "pods" "apps/v1" "DaemonSet")
+        (list "daemon-set-controller" "controllerrevisions" "apps/v1" "DaemonSet")
+        (list "statefulset-controller" "pods" "apps/v1" "StatefulSet")
+        (list "statefulset-controller" "controllerrevisions" "apps/v1" "StatefulSet")
+        (list "job-controller" "pods" "batch/v1" "Job")
+        (list "deployment-controller" "replicasets" "apps/v1" "Deployment")
+        (list "cronjob-controller" "jobs" "batch/v1" "CronJob") }}
+    {{- range $i, $m := $made }}
+    ['{{ $own }}{{ index $m 0 }}', '{{ index $m 1 }}', '{{ index $m 2 }}', '{{ index $m 3 }}']{{ if lt (add1 $i) (len $made) }},{{ end }}
+    {{- end }}
+    ])
+{{- end -}}
+
+{{/* CEL: whether an object carries a label that nobody may write. */}}
+{{- define "saguard.hasReservedLabel" -}}
+object.metadata.?labels.orValue({}).exists(k, k.startsWith('pcsa.') || k.startsWith('pcns.') || k in [
+'projectcalico.org/serviceaccount', 'projectcalico.org/namespace', 'projectcalico.org/name', 'projectcalico.org/orchestrator'])
+{{- end -}}

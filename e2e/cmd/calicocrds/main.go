@@ -41,6 +41,11 @@ func run(in, out string) error {
 		if err := yaml.UnmarshalStrict(text, crd); err != nil {
 			return fmt.Errorf("parse CRD of %s: %w", plural, err)
 		}
+		// Calico's types say this in a marker that controller-gen does not read (genclient:nonNamespaced).
+		switch plural {
+		case "globalnetworkpolicies", "stagedglobalnetworkpolicies", "globalnetworksets", "hostendpoints", "tiers":
+			crd.Spec.Scope = apiextensionsv1.ClusterScoped
+		}
 		if err := write(out, crd); err != nil {
 			return err
 		}
