@@ -73,6 +73,10 @@ bench: ## Run the benchmarks; each prints a ratio to a baseline of the same run.
 	$(GO) test -run '^$$' -bench . -benchmem $(shell grep -rlE '^func Benchmark' --include='*_test.go' api audit authz enforce internal policy rbac webhook 2>/dev/null | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 	$(GO) -C e2e test -timeout 80m -run '^$$' -bench . ./...
 
+.PHONY: bench-compile
+bench-compile: ## Measure the policy compiler: WORLD=FILE.jsonl[.gz] with one Kubernetes object a line, NODE=node-local.
+	@$(GO) run ./policy/compile/benchcompile -world '$(WORLD)' -node '$(or $(NODE),node-local)'
+
 ## @category Code
 
 .PHONY: generate

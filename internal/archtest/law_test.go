@@ -50,6 +50,11 @@ func theLaw() law {
 				"policy":            "what it compiles",
 				"policy/selector":   "whom a policy selects",
 			},
+			"policy/compile/benchcompile": {
+				"internal/ruleset": "the deltas it measures",
+				"policy":           "the world it loads",
+				"policy/compile":   "what it measures",
+			},
 			"policy/eval": {
 				"policy":            "the model it evaluates",
 				"internal/decision": "the verdict",
@@ -164,10 +169,11 @@ func theLaw() law {
 			"sigs.k8s.io/json":    {"policy": "strict decoding", "policy/hygiene": "strict decoding", "webhook": "strict decoding", "internal/watch": "pods, of which little is kept"},
 			"sigs.k8s.io/yaml":    {"internal/offline": "manifests from files", "internal/cli": "manifests to apply"},
 			"github.com/projectcalico/api": {
-				"policy":           "types of Calico v3",
-				"policy/hygiene":   "types of Calico v3",
-				"policy/reference": "types of Calico v3",
-				"webhook":          "types of Calico v3",
+				"policy":                      "types of Calico v3",
+				"policy/compile/benchcompile": "a policy to change",
+				"policy/hygiene":              "types of Calico v3",
+				"policy/reference":            "types of Calico v3",
+				"webhook":                     "types of Calico v3",
 			},
 
 			// Whoever talks to the API server.
@@ -226,7 +232,7 @@ func theLaw() law {
 			"os/exec":  {},
 			"unsafe":   {},
 			"net/http": {"internal/run": "health", "webhook": "the edge"},
-			"os":       {"internal/cli": "files and the environment", "internal/offline": "files given on the command line", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+			"os":       {"internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
 		},
 	}
 }
