@@ -123,7 +123,7 @@ func serve(ctx context.Context, o *options) error {
 	}
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
-	writer := &status.Writer{Cluster: cluster, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
+	writer := &status.Writer{Cluster: cluster, TemplatesNotFound: handler.TemplatesNotFound, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
 	leader := &run.Leader{Config: cfg, Namespace: o.namespace, Name: "saguard-webhook", Identity: o.identity, Lead: writer.Run}
 	for _, part := range []manager.Runnable{watcher, health, everywhere{certificates}, leader} {
 		if err := mgr.Add(part); err != nil {

@@ -12,19 +12,27 @@ import (
 	"github.com/saguard/saguard/internal/guard"
 )
 
-// ConditionReady says whether an object is in force as written.
-const ConditionReady = "Ready"
+// The conditions.
+const (
+	// ConditionReady says whether an object is in force as written.
+	ConditionReady = "Ready"
+	// ConditionTemplatesFound says whether the paths of spec.workloads.templates led to a pod template in every kind of which
+	// an object came by. It is what the replica that writes status has seen since it started.
+	ConditionTemplatesFound = "TemplatesFound"
+)
 
-// The reasons of ConditionReady.
+// The reasons of conditions.
 const (
 	ReasonInForce         = "InForce"
+	ReasonPathNotFound    = "PathNotFound"
+	ReasonPathsFound      = "NothingMissing"
 	ReasonSelectorInvalid = "NamespaceSelectorInvalid"
 	ReasonOverlap         = "BandsOverlap"
 )
 
-// Guard returns the status that a guard should have. It keeps what others wrote: counts of violations, other conditions, and
-// the time of a transition that has not happened.
-func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
+// Guard returns the status that a guard should have; notFound are the workload templates whose path led to nothing so far. It
+// keeps what others wrote: counts of violations, other conditions, and the time of a transition that has not happened.
+func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, notFound []v1alpha1.WorkloadTemplate, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
 	s := *g.Status.DeepCopy()
 	s.ObservedGeneration, s.GuardedKeys = g.Generation, keys
 	ready := metav1.Condition{
@@ -35,6 +43,22 @@ func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, now metav1.Time) v1al
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, ReasonSelectorInvalid, problems[0].Message
 	}
 	apimeta.SetStatusCondition(&s.Conditions, ready)
+	if g.Spec.Workloads == nil || len(g.Spec.Workloads.Templates) == 0 {
+		apimeta.RemoveStatusCondition(&s.Conditions, ConditionTemplatesFound)
+		return s
+	}
+	found := metav1.Condition{
+		Type: ConditionTemplatesFound, Status: metav1.ConditionTrue, Reason: ReasonPathsFound, ObservedGeneration: g.Generation,
+		Message: "No object was seen whose path led to nothing.", LastTransitionTime: now,
+	}
+	for _, t := range g.Spec.Workloads.Templates {
+		if slices.Contains(notFound, t) {
+			found.Status, found.Reason = metav1.ConditionFalse, ReasonPathNotFound
+			found.Message = "No pod template at " + t.Path + " of " + t.Kind + "." + t.APIGroup + ": its pods are judged, its writers are not."
+			break
+		}
+	}
+	apimeta.SetStatusCondition(&s.Conditions, found)
 	return s
 }
 

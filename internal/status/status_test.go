@@ -18,7 +18,7 @@ func TestGuardStatus(t *testing.T) {
 	g := v1alpha1.ServiceAccountGuard{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 3}}
 	g.Status.Violations = &v1alpha1.ViolationCount{Total: 7}
 	g.Status.Conditions = []metav1.Condition{{Type: "Scanned", Status: metav1.ConditionTrue, Reason: "Done", LastTransitionTime: at(1)}}
-	first := status.Guard(&g, []string{"role"}, at(100))
+	first := status.Guard(&g, []string{"role"}, nil, at(100))
 	ready := apimeta.FindStatusCondition(first.Conditions, status.ConditionReady)
 	if ready == nil || ready.Status != metav1.ConditionTrue || first.ObservedGeneration != 3 || !reflect.DeepEqual(first.GuardedKeys, []string{"role"}) {
 		t.Fatalf("status %+v", first)
@@ -27,11 +27,11 @@ func TestGuardStatus(t *testing.T) {
 		t.Error("what others wrote is lost")
 	}
 	g.Status = first
-	if again := status.Guard(&g, []string{"role"}, at(200)); !reflect.DeepEqual(again, first) {
+	if again := status.Guard(&g, []string{"role"}, nil, at(200)); !reflect.DeepEqual(again, first) {
 		t.Errorf("a later look at the same guard changes %+v to %+v", first, again)
 	}
 	g.Spec.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}
-	broken := apimeta.FindStatusCondition(status.Guard(&g, nil, at(300)).Conditions, status.ConditionReady)
+	broken := apimeta.FindStatusCondition(status.Guard(&g, nil, nil, at(300)).Conditions, status.ConditionReady)
 	if broken.Status != metav1.ConditionFalse || broken.Reason != status.ReasonSelectorInvalid || broken.LastTransitionTime != at(300) {
 		t.Errorf("condition %+v", broken)
 	}
@@ -58,5 +58,31 @@ func TestBandStatus(t *testing.T) {
 				t.Errorf("condition %+v", got)
 			}
 		})
+	}
+}
+
+func TestTemplatesFoundCondition(t *testing.T) {
+	rollout := v1alpha1.WorkloadTemplate{APIGroup: "argoproj.io", Kind: "Rollout", Path: "spec.template"}
+	other := v1alpha1.WorkloadTemplate{APIGroup: "argoproj.io", Kind: "Rollout", Path: "spec.other"}
+	g := v1alpha1.ServiceAccountGuard{Spec: v1alpha1.ServiceAccountGuardSpec{Workloads: &v1alpha1.WorkloadGuard{Templates: []v1alpha1.WorkloadTemplate{rollout}}}}
+	for name, tc := range map[string]struct {
+		notFound []v1alpha1.WorkloadTemplate
+		want     metav1.ConditionStatus
+	}{
+		"nothing missing":             {want: metav1.ConditionTrue},
+		"the guard's path is missing": {notFound: []v1alpha1.WorkloadTemplate{other, rollout}, want: metav1.ConditionFalse},
+		"another guard's is":          {notFound: []v1alpha1.WorkloadTemplate{other}, want: metav1.ConditionTrue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := apimeta.FindStatusCondition(status.Guard(&g, nil, tc.notFound, at(1)).Conditions, status.ConditionTemplatesFound)
+			if got == nil || got.Status != tc.want {
+				t.Errorf("condition %+v", got)
+			}
+		})
+	}
+	g.Status = status.Guard(&g, nil, nil, at(1))
+	g.Spec.Workloads = nil
+	if got := apimeta.FindStatusCondition(status.Guard(&g, nil, nil, at(2)).Conditions, status.ConditionTemplatesFound); got != nil {
+		t.Errorf("a guard without templates keeps %+v", got)
 	}
 }
