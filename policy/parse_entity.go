@@ -222,6 +222,7 @@ func (r Reading) opposite() Reading {
 		return ReadingPossible
 	case ReadingPossible:
 		return ReadingCertain
+	default:
+		return r
 	}
-	return r
 }

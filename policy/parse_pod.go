@@ -48,8 +48,9 @@ func finished(in *corev1.Pod) bool {
 	switch in.Status.Phase {
 	case corev1.PodSucceeded, corev1.PodFailed, phaseCompleted:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // podAddresses returns the addresses as they are written, in Calico's order of preference of where to find them.

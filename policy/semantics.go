@@ -62,12 +62,13 @@ func (s Semantics) String() string {
 		return "calico"
 	case Strict:
 		return "strict"
-	}
-	var ids []string
-	for _, d := range Differences() {
-		if s.strict(d.row) {
-			ids = append(ids, d.ID)
+	default:
+		var ids []string
+		for _, d := range Differences() {
+			if s.strict(d.row) {
+				ids = append(ids, d.ID)
+			}
 		}
+		return "strict in " + strings.Join(ids, ",")
 	}
-	return "strict in " + strings.Join(ids, ",")
 }

@@ -224,7 +224,7 @@ func updateReview(b *testing.B, changes map[string]string) []byte {
 				Annotations:       map[string]string{corev1.LastAppliedConfigAnnotation: `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"annotations":{},"labels":{"app.kubernetes.io/name":"web","app.kubernetes.io/part-of":"shop"},"name":"web","namespace":"prod"}}`},
 				ManagedFields: []metav1.ManagedFieldsEntry{{
 					Manager: "kubectl-client-side-apply", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1",
-					FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+					FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 				}},
 			},
 			ImagePullSecrets: []corev1.LocalObjectReference{{Name: "registry"}},

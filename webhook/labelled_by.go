@@ -39,7 +39,7 @@ func labelledBy(f *Facts) map[string]string {
 
 // oldClaims reads the annotation of the old object; one that does not parse claims nothing.
 func oldClaims(f *Facts) map[string]string {
-	text, ok := f.OldAccount.annotation(AnnotationLabelledBy)
+	text, ok := f.OldAccount.labelledBy()
 	if !ok {
 		return nil
 	}
@@ -60,7 +60,7 @@ func forgedLabelledBy(f *Facts) []Finding {
 	if f.Operation == admissionv1.Delete || len(f.Guards.Guards()) == 0 {
 		return nil
 	}
-	text, ok := f.Account.annotation(AnnotationLabelledBy)
+	text, ok := f.Account.labelledBy()
 	if !ok {
 		return nil
 	}
@@ -72,7 +72,7 @@ func forgedLabelledBy(f *Facts) []Finding {
 			return []Finding{forged(path, fmt.Sprintf("claim that %q put label %s", claims[key], key))}
 		}
 	}
-	if old, had := f.OldAccount.annotation(AnnotationLabelledBy); claims == nil && (!had || old != text) {
+	if old, had := f.OldAccount.labelledBy(); claims == nil && (!had || old != text) {
 		return []Finding{forged(path, "write a claim that does not parse")}
 	}
 	return nil

@@ -13,7 +13,7 @@ func mutateLabelledBy() Mutation {
 		if f.Account == nil || f.Operation == admissionv1.Delete {
 			return nil, nil
 		}
-		have, present := f.Account.annotation(AnnotationLabelledBy)
+		have, present := f.Account.labelledBy()
 		claims := labelledBy(f)
 		if len(claims) == 0 {
 			if !present {

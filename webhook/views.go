@@ -17,12 +17,13 @@ func (a *account) labels() map[string]string {
 	return a.Metadata.Labels
 }
 
-func (a *account) annotation(key string) (string, bool) {
+// labelledBy returns the text of the annotation that says who put each label.
+func (a *account) labelledBy() (text string, ok bool) {
 	if a == nil {
 		return "", false
 	}
-	v, ok := a.Metadata.Annotations[key]
-	return v, ok
+	text, ok = a.Metadata.Annotations[AnnotationLabelledBy]
+	return text, ok
 }
 
 // labelled is what decisions read of an object of which only the labels count.

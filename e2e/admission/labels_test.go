@@ -77,10 +77,7 @@ func TestEveryOperation(t *testing.T) {
 					tn.existing(name, op.before...)
 				}
 				granted.only()
-				texts := []string{"kubectl auth can-i use serviceaccounts/"}
-				for _, need := range op.needs {
-					texts = append(texts, need)
-				}
+				texts := append([]string{"kubectl auth can-i use serviceaccounts/"}, op.needs...)
 				denied(t, op.do(t.Context(), name, dry), texts...)
 				// One of several permissions is not enough.
 				for _, need := range op.needs[1:] {

@@ -27,9 +27,9 @@ type Writer struct {
 	Cluster Cluster
 	// TemplatesNotFound returns the workload templates whose path led to nothing so far.
 	TemplatesNotFound func() []v1alpha1.WorkloadTemplate
-	Client  client.StatusClient
-	Log     logr.Logger
-	Now     func() time.Time
+	Client            client.StatusClient
+	Log               logr.Logger
+	Now               func() time.Time
 	// Ticks says when to look; each receive is one round.
 	Ticks <-chan time.Time
 }
