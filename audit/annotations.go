@@ -90,7 +90,7 @@ func boolOrder(b bool) int {
 	return 0
 }
 
-// put stores the longest prefix of items whose JSON fits, and counts the rest. Nothing is stored for no items.
+// put stores the items whose JSON fits, in order, and counts the rest. Nothing is stored for no items.
 func put[T any](out map[string]string, key string, items []T, left *int) {
 	if len(items) == 0 {
 		return
@@ -99,10 +99,11 @@ func put[T any](out map[string]string, key string, items []T, left *int) {
 	for i := range items {
 		item, err := json.Marshal(items[i])
 		if err != nil || len(buf)+len(item)+1 > MaxAnnotationBytes {
-			*left += len(items) - i
-			break
+			// One that is too long must not hide those that would fit.
+			*left++
+			continue
 		}
-		if i > 0 {
+		if len(buf) > 1 {
 			buf = append(buf, ',')
 		}
 		buf = append(buf, item...)

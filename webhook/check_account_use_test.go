@@ -365,8 +365,8 @@ func TestAccountUseOnCustomKinds(t *testing.T) {
 			}
 			rig := newRig(t, w)
 			rig.expect(t, req, tc.denied, tc.asked)
-			if got := slices.Contains(rig.TemplatesNotFound(), tc.named); got != tc.lost {
-				t.Errorf("not found: %v, want %v", got, tc.lost)
+			if found, came := rig.TemplateSightings()[tc.named]; came && !found != tc.lost || !came && tc.lost {
+				t.Errorf("found %v, came by %v; want lost %v", found, came, tc.lost)
 			}
 			for labels := range rig.counters(t, "saguard_admission_decisions_total") {
 				if !slices.Contains([]string{"other"}, labels[len(labels)-len("other"):]) {
@@ -378,7 +378,7 @@ func TestAccountUseOnCustomKinds(t *testing.T) {
 }
 
 // Once a path has led to a template, one object without is no reason for alarm.
-func TestTemplatesNotFoundForgetsWhatWasFound(t *testing.T) {
+func TestTemplateOnceFoundStaysFound(t *testing.T) {
 	w := identityWorld()
 	named := v1alpha1.WorkloadTemplate{APIGroup: "argoproj.io", Kind: "Rollout", Path: "spec.template"}
 	w.guards[0].Spec.Workloads.Templates = []v1alpha1.WorkloadTemplate{named}
@@ -388,14 +388,17 @@ func TestTemplatesNotFoundForgetsWhatWasFound(t *testing.T) {
 		req.Resource.Group, req.Kind = "argoproj.io", "Rollout"
 		rig.Validate(t.Context(), req)
 	}
+	if got := rig.TemplateSightings(); len(got) != 0 {
+		t.Fatalf("sightings %v before anything came by", got)
+	}
 	judge(`{"spec":{}}`)
-	if got := rig.TemplatesNotFound(); len(got) != 1 || got[0] != named {
-		t.Fatalf("not found %v, want %v", got, named)
+	if found, came := rig.TemplateSightings()[named]; found || !came {
+		t.Fatalf("found %v, came by %v; want it to be missed", found, came)
 	}
 	judge(`{"spec":{"template":{"spec":{}}}}`)
 	judge(`{"spec":{}}`)
-	if got := rig.TemplatesNotFound(); len(got) != 0 {
-		t.Errorf("not found %v, want none", got)
+	if !rig.TemplateSightings()[named] {
+		t.Error("what was found is lost again")
 	}
 }
 

@@ -23,8 +23,21 @@ func (h *Handler) ValidateHTTP() http.Handler { return h.serve(h.Validate) }
 // MutateHTTP serves PathMutate.
 func (h *Handler) MutateHTTP() http.Handler { return h.serve(h.Mutate) }
 
+// maxInFlight bounds the requests that are judged at once: beyond it the API server is told to try again, instead of memory
+// growing by up to maxBodyBytes a request. The API server's own limit of mutating requests in flight is 200 by default.
+const maxInFlight = 256
+
 func (h *Handler) serve(answer func(context.Context, *Request) *Response) http.Handler {
+	places := make(chan struct{}, maxInFlight)
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		default:
+			h.metrics.overloaded()
+			http.Error(w, "too many requests at once: try again", http.StatusServiceUnavailable)
+			return
+		}
 		req, err := readReview(w, hr)
 		if err != nil {
 			// Without a uid there is no review to answer; the API server takes the status for a failed call and, under

@@ -58,8 +58,10 @@ type Facts struct {
 
 // World is what the webhook knows of the cluster. Every method answers from memory unless it takes a context.
 type World interface {
-	// WhyNotSynced is "" once everything that decisions rest on has been read.
-	WhyNotSynced() string
+	// WhyNotCurrent is "" while everything that decisions in general rest on has been read and is fresh.
+	WhyNotCurrent() string
+	// WhyPoliciesUnread is "" once every policy has been read: what guards with fromPolicies rest on.
+	WhyPoliciesUnread() string
 	// Guards never returns nil once synced.
 	Guards() *guard.Set
 	// Bands returns all PolicyBands.
@@ -84,7 +86,7 @@ func (f *failure) Unwrap() error { return f.err }
 
 // gather is the only place where a request's facts come from, and the only I/O before RBAC is asked.
 func (h *Handler) gather(ctx context.Context, r *Request) (*Facts, error) {
-	if why := h.world.WhyNotSynced(); why != "" {
+	if why := h.world.WhyNotCurrent(); why != "" {
 		return nil, &failure{code: statusUnavailable, reason: ReasonNotSynced, err: errors.New(why)}
 	}
 	f := &Facts{
@@ -95,6 +97,9 @@ func (h *Handler) gather(ctx context.Context, r *Request) (*Facts, error) {
 	}
 	if err := f.decode(); err != nil {
 		return nil, &failure{code: statusBadRequest, reason: ReasonMalformed, err: err}
+	}
+	if why := h.world.WhyPoliciesUnread(); why != "" && f.groupResource() == resourceServiceAccounts && f.Guards.FromPolicies() {
+		return nil, &failure{code: statusUnavailable, reason: ReasonNotSynced, err: errors.New(why)}
 	}
 	return f, h.gatherPod(ctx, f)
 }

@@ -31,17 +31,21 @@ type world struct {
 	policyKeys []string
 	namespaces map[string]guard.Namespace
 	notSynced  string
-	unknown    error // of namespaces
-	rbac       *rbac.Store
-	pods       map[string]decision.Fact[identity.Pod] // by namespace/name; Absent where there is none
-	lookups    int                                    // of pods
+	// unreadPolicies says which policies have not been read.
+	unreadPolicies string
+	unknown        error // of namespaces
+	rbac           *rbac.Store
+	pods           map[string]decision.Fact[identity.Pod] // by namespace/name; Absent where there is none
+	lookups        int                                    // of pods
 }
 
 func newWorld() *world {
 	return &world{rbac: rbac.NewStore(), namespaces: map[string]guard.Namespace{"prod": {Labels: map[string]string{"env": "prod"}}, "dev": {}}}
 }
 
-func (w *world) WhyNotSynced() string { return w.notSynced }
+func (w *world) WhyNotCurrent() string { return w.notSynced }
+
+func (w *world) WhyPoliciesUnread() string { return w.unreadPolicies }
 
 func (w *world) Guards() *guard.Set {
 	set, _ := guard.Compile(w.guards, w.policyKeys)

@@ -69,6 +69,10 @@ func TestWhatCannotBeJudgedIsRefused(t *testing.T) {
 		reason  string
 	}{
 		"caches not synced": {world: func(w *world) { w.notSynced = "roles not read yet" }, code: 503, reason: webhook.ReasonNotSynced},
+		"policies not read that a guard rests on": {world: func(w *world) {
+			w.unreadPolicies = "policies not read yet"
+			w.guards[0].Spec.Labels.FromPolicies = true
+		}, code: 503, reason: webhook.ReasonNotSynced},
 		"namespace not known": {world: func(w *world) {
 			w.guards[0].Spec.NamespaceSelector.MatchLabels = map[string]string{"a": "b"}
 			w.unknown = errBroken
@@ -332,4 +336,55 @@ func FuzzReview(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Policies that cannot be read hold up nothing but what rests on them.
+func TestUnreadPoliciesHoldUpOnlyTheirGuards(t *testing.T) {
+	w := guarded()
+	w.unreadPolicies = "policies not read yet"
+	w.grant("alice", "prod", "use", "serviceaccounts/labels", "role=intern")
+	if resp := newRig(t, w).Validate(t.Context(), request(t, admissionv1.Create, "alice", "serviceaccounts", account("web", "role", "intern"), nil)); !resp.Allowed {
+		t.Errorf("refused: %+v", resp.Result)
+	}
+}
+
+// Beyond the bound requests are turned away at once, and when it is quiet again they are judged.
+func TestTooManyRequestsAtOnceAreTurnedAway(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	rig := newRig(t, guarded(), func(o *webhook.Options) {
+		inner := o.World
+		o.World = probing{World: inner, see: func(context.Context) {
+			entered <- struct{}{}
+			<-leave
+		}}
+	})
+	rig.world.guards[0].Spec.NamespaceSelector.MatchLabels = map[string]string{"env": "prod"}
+	h := rig.ValidateHTTP()
+	body := review(t, nil)
+	send := func() int {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", bytes.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		return w.Code
+	}
+	const bound = 256
+	codes := make(chan int, bound)
+	for range bound {
+		go func() { codes <- send() }()
+		<-entered
+	}
+	if code := send(); code != http.StatusServiceUnavailable {
+		t.Errorf("one more: status %d", code)
+	}
+	close(leave)
+	for range bound {
+		if code := <-codes; code != http.StatusOK {
+			t.Errorf("one of the first: status %d", code)
+		}
+	}
+	go func() { <-entered }()
+	if code := send(); code != http.StatusOK {
+		t.Errorf("when it is quiet again: status %d", code)
+	}
 }

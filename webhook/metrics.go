@@ -18,6 +18,7 @@ type Metrics struct {
 	questions *prometheus.CounterVec
 	mutations *prometheus.CounterVec
 	lost      prometheus.Counter
+	turned    prometheus.Counter
 	seconds   *prometheus.HistogramVec
 }
 
@@ -44,13 +45,17 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Name: "saguard_decision_records_lost_total",
 			Help: "Decisions that could not be recorded; each was refused.",
 		}),
+		turned: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "saguard_admission_overload_total",
+			Help: "Requests turned away because too many were being judged.",
+		}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "saguard_admission_duration_seconds",
 			Help:    "Time from a decoded request to its decision, by decision.",
 			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1, 5},
 		}, []string{"decision"}),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.checks, m.questions, m.mutations, m.lost, m.seconds} {
+	for _, c := range []prometheus.Collector{m.decisions, m.checks, m.questions, m.mutations, m.lost, m.turned, m.seconds} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -87,6 +92,8 @@ func (m *Metrics) mutated(r *Request, changed bool) {
 }
 
 func (m *Metrics) recordFailed() { m.lost.Inc() }
+
+func (m *Metrics) overloaded() { m.turned.Inc() }
 
 const otherLabel = "other"
 

@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"cmp"
-	"slices"
-	"strings"
+	"maps"
 	"sync"
 
 	"github.com/saguard/saguard/api/v1alpha1"
@@ -30,20 +28,11 @@ func (s *sightings) note(seen []Sighting) {
 	}
 }
 
-// TemplatesNotFound returns the workload templates that guards name and whose path has led to nothing, in any object of
-// their kind that came by since the start, sorted. The pods of such objects are judged all the same; what is lost is that
-// the writer of the object is told.
-func (h *Handler) TemplatesNotFound() []v1alpha1.WorkloadTemplate {
+// TemplateSightings says of the workload templates that guards name, and of whose kind an object came by since the start,
+// whether the path has led to a pod template in any. The pods of objects in which it does not are judged all the same; what
+// is lost is that the writer of the object is told.
+func (h *Handler) TemplateSightings() map[v1alpha1.WorkloadTemplate]bool {
 	h.sightings.mu.Lock()
 	defer h.sightings.mu.Unlock()
-	var out []v1alpha1.WorkloadTemplate
-	for t, found := range h.sightings.found {
-		if !found {
-			out = append(out, t)
-		}
-	}
-	slices.SortFunc(out, func(a, b v1alpha1.WorkloadTemplate) int {
-		return cmp.Or(strings.Compare(a.APIGroup, b.APIGroup), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Path, b.Path))
-	})
-	return out
+	return maps.Clone(h.sightings.found)
 }

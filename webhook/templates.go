@@ -33,7 +33,7 @@ func BuiltinTemplates() []BuiltinTemplate {
 	}
 }
 
-// IgnoredWorkloadSubresources do not write the pod template. Another subresource of a kind of BuiltinTemplates, beside
+// IgnoredWorkloadSubresources do not write the pod template; the chart sends none. Another subresource of a kind of BuiltinTemplates, beside
 // those of pods, is refused by check account-use (fails closed).
 func IgnoredWorkloadSubresources() []string { return []string{"scale", "status"} }
 

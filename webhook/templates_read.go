@@ -64,6 +64,9 @@ func (f *Facts) decodeOwner() error {
 	if err := decodeObject(f.Object, "object", &object); err != nil {
 		return err
 	}
+	if object == nil {
+		return fmt.Errorf("%s without object", f.Operation)
+	}
 	f.FromTemplate = identity.CreatesFromTemplates(f.Subject.User, creation(f.groupResource(), object.Metadata.OwnerReferences))
 	return nil
 }

@@ -114,7 +114,12 @@ func serve(ctx context.Context, o *options) error {
 				return ""
 			},
 		},
-		Notes: []run.Probe{func() string {
+		Notes: []run.Probe{watcher.Notes, func() string {
+			if o.clientCA == "" {
+				return "no client certificate is asked for: whoever reaches the port can ask, and leave records (webhook.clientCAName)"
+			}
+			return ""
+		}, func() string {
 			if cluster.Guards().Empty() {
 				return "there is no ServiceAccountGuard: nothing is enforced"
 			}
@@ -123,7 +128,7 @@ func serve(ctx context.Context, o *options) error {
 	}
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
-	writer := &status.Writer{Cluster: cluster, TemplatesNotFound: handler.TemplatesNotFound, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
+	writer := &status.Writer{Cluster: cluster, TemplateSightings: handler.TemplateSightings, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
 	leader := &run.Leader{Config: cfg, Namespace: o.namespace, Name: "saguard-webhook", Identity: o.identity, Lead: writer.Run}
 	for _, part := range []manager.Runnable{watcher, health, everywhere{certificates}, leader} {
 		if err := mgr.Add(part); err != nil {
@@ -157,10 +162,11 @@ func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, 
 	}
 	var watcher *watch.Watcher
 	cluster := state.New(state.Live{
-		WhyNotSynced: func() string { return watcher.WhyNotSynced() },
-		Namespace:    watch.LiveNamespace(api),
-		PodsCurrent:  func() bool { return watcher.Current(watch.PodsName) },
-		Pod:          watch.LivePod(podAPI),
+		WhyNotCurrent:     func() string { return watcher.WhyNotCurrent() },
+		WhyPoliciesUnread: func() string { return watcher.WhyPoliciesUnread() },
+		Namespace:         watch.LiveNamespace(api),
+		PodsCurrent:       func() bool { return watcher.Current(watch.PodsName) },
+		Pod:               watch.LivePod(podAPI),
 	}, func(problems []guard.Problem) {
 		for _, p := range problems {
 			log.Info("guard cannot be obeyed as written", "guard", p.Guard, "problem", p.Message)

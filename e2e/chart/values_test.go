@@ -78,6 +78,7 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"webhook.failurePolicy.mutating":           {``, `{webhook: {failurePolicy: {mutating: Ignore}}}`},
 		"webhook.timeoutSeconds":                   {``, `{webhook: {timeoutSeconds: 6}}`},
 		"webhook.excludedNamespaces":               {``, `{webhook: {excludedNamespaces: [x]}}`},
+		"webhook.clientCAName":                     {``, `{webhook: {clientCAName: ca.crt}}`},
 		"webhook.namespaceDeleters":                {``, `{webhook: {namespaceDeleters: []}}`},
 		"webhook.customWorkloads":                  {``, `{webhook: {customWorkloads: [{apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts]}]}}`},
 		"webhook.url":                              {secret, `{webhook: {url: "https://x"}}`},

@@ -40,9 +40,10 @@ func newCheckWorld(namespace func(context.Context, string) decision.Fact[guard.N
 		}
 	}
 	w.cluster = state.New(state.Live{
-		WhyNotSynced: func() string { return "" },
-		Namespace:    namespace,
-		PodsCurrent:  func() bool { return false },
+		WhyNotCurrent:     func() string { return "" },
+		WhyPoliciesUnread: func() string { return "" },
+		Namespace:         namespace,
+		PodsCurrent:       func() bool { return false },
 		// A manifest never is a request to get into a pod.
 		Pod: func(context.Context, string, string) decision.Fact[identity.Pod] {
 			return decision.Absent[identity.Pod]()

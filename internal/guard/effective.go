@@ -31,6 +31,16 @@ func (e Effective) LabelMode(key string) v1alpha1.Mode {
 	return mode
 }
 
+// FromPolicies reports whether what is guarded depends on the policies there are.
+func (e Effective) FromPolicies() bool {
+	for _, c := range e.guards {
+		if c.spec.Labels != nil && c.spec.Labels.FromPolicies {
+			return true
+		}
+	}
+	return false
+}
+
 // Workloads returns the mode of check account-use.
 func (e Effective) Workloads() v1alpha1.Mode {
 	return e.strictest(func(s *v1alpha1.ServiceAccountGuardSpec) v1alpha1.Mode {

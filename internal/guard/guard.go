@@ -44,6 +44,7 @@ func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, 
 	s := &Set{policyKeys: slices.Compact(keys)}
 	for i := range guards {
 		g := guards[i].DeepCopy()
+		enforceByDefault(&g.Spec)
 		selector, err := metav1.LabelSelectorAsSelector(&g.Spec.NamespaceSelector)
 		if err != nil {
 			problems = append(problems, Problem{Guard: g.Name, Message: fmt.Sprintf("spec.namespaceSelector: %v; the guard holds in every namespace", err)})
@@ -60,6 +61,29 @@ func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, 
 	}
 	slices.SortFunc(s.guards, func(a, b compiled) int { return strings.Compare(a.name, b.name) })
 	return s, problems
+}
+
+// enforceByDefault gives a section that names no mode the one that the CRD's schema defaults. The API server has done so
+// already; files, and a schema that somebody edited, have not (fails closed).
+func enforceByDefault(s *v1alpha1.ServiceAccountGuardSpec) {
+	modes := []*v1alpha1.Mode{}
+	if s.Labels != nil {
+		modes = append(modes, &s.Labels.Mode)
+	}
+	if s.Workloads != nil {
+		modes = append(modes, &s.Workloads.Mode, &s.Workloads.Connect, &s.Workloads.Tokens)
+	}
+	if s.Policies != nil {
+		modes = append(modes, &s.Policies.References, &s.Policies.Precedence, &s.Policies.Hygiene)
+	}
+	if s.DefaultAccount != nil {
+		modes = append(modes, &s.DefaultAccount.Bindings)
+	}
+	for _, m := range modes {
+		if *m == "" {
+			*m = v1alpha1.ModeEnforce
+		}
+	}
 }
 
 // Empty reports that there is no guard at all.

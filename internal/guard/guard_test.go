@@ -158,3 +158,23 @@ func TestCompiledGuardsAreCopies(t *testing.T) {
 		t.Errorf("mode became %s", got)
 	}
 }
+
+// What the API server defaults, a file has not: a section that names no mode is Enforce, not Off.
+func TestSectionWithoutModeEnforces(t *testing.T) {
+	set := compile(t, nil, named("file", v1alpha1.ServiceAccountGuardSpec{
+		Labels: &v1alpha1.LabelGuard{Keys: []v1alpha1.LabelKeyPattern{"role"}}, Workloads: &v1alpha1.WorkloadGuard{},
+		Policies: &v1alpha1.PolicyGuard{}, DefaultAccount: &v1alpha1.DefaultAccountGuard{},
+	}))
+	e := set.ForNamespace(nil, identity.Subject{User: "alice"})
+	for what, m := range map[string]v1alpha1.Mode{
+		"labels": e.LabelMode("role"), "workloads": e.Workloads(), "connect": e.Connect(), "tokens": e.Tokens(), "references": e.References(),
+		"precedence": e.Precedence(), "hygiene": e.Hygiene(), "bindings": e.DefaultBindings(),
+	} {
+		if m != enforce {
+			t.Errorf("%s: mode %s", what, m)
+		}
+	}
+	if e.FromPolicies() || !compile(t, nil, named("p", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{FromPolicies: true}})).ForCluster(identity.Subject{}).FromPolicies() {
+		t.Error("FromPolicies is wrong")
+	}
+}

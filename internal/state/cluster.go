@@ -18,8 +18,10 @@ import (
 
 // Live answers what memory cannot.
 type Live struct {
-	// WhyNotSynced is "" once everything has been read.
-	WhyNotSynced func() string
+	// WhyNotCurrent is "" while everything that decisions in general rest on has been read and is fresh.
+	WhyNotCurrent func() string
+	// WhyPoliciesUnread is "" once all policies have been read.
+	WhyPoliciesUnread func() string
 	// Namespace asks the API server.
 	Namespace func(ctx context.Context, name string) decision.Fact[guard.Namespace]
 	// PodsCurrent reports whether the pods in memory are all there are, but for the last moment; nil = never.
@@ -65,8 +67,11 @@ func New(live Live, problems func([]guard.Problem)) *Cluster {
 	return c
 }
 
-// WhyNotSynced implements webhook.World.
-func (c *Cluster) WhyNotSynced() string { return c.live.WhyNotSynced() }
+// WhyNotCurrent implements webhook.World.
+func (c *Cluster) WhyNotCurrent() string { return c.live.WhyNotCurrent() }
+
+// WhyPoliciesUnread implements webhook.World.
+func (c *Cluster) WhyPoliciesUnread() string { return c.live.WhyPoliciesUnread() }
 
 // Guards implements webhook.World.
 func (c *Cluster) Guards() *guard.Set { return c.config.Load().guards }

@@ -25,14 +25,16 @@ const (
 const (
 	ReasonInForce         = "InForce"
 	ReasonPathNotFound    = "PathNotFound"
-	ReasonPathsFound      = "NothingMissing"
+	ReasonPathsFound      = "PathsFound"
+	ReasonNotSeen         = "NotSeen"
 	ReasonSelectorInvalid = "NamespaceSelectorInvalid"
 	ReasonOverlap         = "BandsOverlap"
 )
 
-// Guard returns the status that a guard should have; notFound are the workload templates whose path led to nothing so far. It
+// Guard returns the status that a guard should have; seen says of workload templates, of whose kind an object came by,
+// whether their path led to a pod template. It
 // keeps what others wrote: counts of violations, other conditions, and the time of a transition that has not happened.
-func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, notFound []v1alpha1.WorkloadTemplate, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
+func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, seen map[v1alpha1.WorkloadTemplate]bool, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
 	s := *g.Status.DeepCopy()
 	s.ObservedGeneration, s.GuardedKeys = g.Generation, keys
 	ready := metav1.Condition{
@@ -49,13 +51,17 @@ func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, notFound []v1alpha1.W
 	}
 	found := metav1.Condition{
 		Type: ConditionTemplatesFound, Status: metav1.ConditionTrue, Reason: ReasonPathsFound, ObservedGeneration: g.Generation,
-		Message: "No object was seen whose path led to nothing.", LastTransitionTime: now,
+		Message: "Every path led to a pod template.", LastTransitionTime: now,
 	}
 	for _, t := range g.Spec.Workloads.Templates {
-		if slices.Contains(notFound, t) {
+		what := t.Path + " of " + t.Kind + "." + t.APIGroup
+		switch ok, came := seen[t]; {
+		case came && !ok:
 			found.Status, found.Reason = metav1.ConditionFalse, ReasonPathNotFound
-			found.Message = "No pod template at " + t.Path + " of " + t.Kind + "." + t.APIGroup + ": its pods are judged, its writers are not."
-			break
+			found.Message = "No pod template at " + what + ": its pods are judged, its writers are not."
+		case !came && found.Status == metav1.ConditionTrue:
+			found.Status, found.Reason = metav1.ConditionUnknown, ReasonNotSeen
+			found.Message = "Nothing came by with " + what + " since the start: is its resource among the chart's webhook.customWorkloads?"
 		}
 	}
 	apimeta.SetStatusCondition(&s.Conditions, found)

@@ -66,15 +66,16 @@ func TestTemplatesFoundCondition(t *testing.T) {
 	other := v1alpha1.WorkloadTemplate{APIGroup: "argoproj.io", Kind: "Rollout", Path: "spec.other"}
 	g := v1alpha1.ServiceAccountGuard{Spec: v1alpha1.ServiceAccountGuardSpec{Workloads: &v1alpha1.WorkloadGuard{Templates: []v1alpha1.WorkloadTemplate{rollout}}}}
 	for name, tc := range map[string]struct {
-		notFound []v1alpha1.WorkloadTemplate
-		want     metav1.ConditionStatus
+		seen map[v1alpha1.WorkloadTemplate]bool
+		want metav1.ConditionStatus
 	}{
-		"nothing missing":             {want: metav1.ConditionTrue},
-		"the guard's path is missing": {notFound: []v1alpha1.WorkloadTemplate{other, rollout}, want: metav1.ConditionFalse},
-		"another guard's is":          {notFound: []v1alpha1.WorkloadTemplate{other}, want: metav1.ConditionTrue},
+		"nothing came by":            {want: metav1.ConditionUnknown},
+		"only another kind came by":  {seen: map[v1alpha1.WorkloadTemplate]bool{other: true}, want: metav1.ConditionUnknown},
+		"the path led to a template": {seen: map[v1alpha1.WorkloadTemplate]bool{rollout: true, other: false}, want: metav1.ConditionTrue},
+		"the path led to nothing":    {seen: map[v1alpha1.WorkloadTemplate]bool{rollout: false, other: true}, want: metav1.ConditionFalse},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := apimeta.FindStatusCondition(status.Guard(&g, nil, tc.notFound, at(1)).Conditions, status.ConditionTemplatesFound)
+			got := apimeta.FindStatusCondition(status.Guard(&g, nil, tc.seen, at(1)).Conditions, status.ConditionTemplatesFound)
 			if got == nil || got.Status != tc.want {
 				t.Errorf("condition %+v", got)
 			}

@@ -25,8 +25,8 @@ type Cluster interface {
 // Writer keeps the status of every guard and band.
 type Writer struct {
 	Cluster Cluster
-	// TemplatesNotFound returns the workload templates whose path led to nothing so far.
-	TemplatesNotFound func() []v1alpha1.WorkloadTemplate
+	// TemplateSightings says whether the paths of workload templates led to a pod template so far.
+	TemplateSightings func() map[v1alpha1.WorkloadTemplate]bool
 	Client            client.StatusClient
 	Log               logr.Logger
 	Now               func() time.Time
@@ -51,9 +51,9 @@ func (w *Writer) Run(ctx context.Context) error {
 // round writes what differs, one write per object.
 func (w *Writer) round(ctx context.Context) error {
 	now := metav1.NewTime(w.Now().Truncate(time.Second))
-	set, bands, notFound := w.Cluster.Guards(), w.Cluster.Bands(), w.TemplatesNotFound()
+	set, bands, seen := w.Cluster.Guards(), w.Cluster.Bands(), w.TemplateSightings()
 	for _, g := range w.Cluster.GuardObjects() {
-		want := Guard(&g, set.GuardedKeys(g.Name), notFound, now)
+		want := Guard(&g, set.GuardedKeys(g.Name), seen, now)
 		if reflect.DeepEqual(want, g.Status) {
 			continue
 		}

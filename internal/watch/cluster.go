@@ -17,7 +17,7 @@ import (
 	"github.com/saguard/saguard/internal/state"
 )
 
-// Admission returns the sources that keep the webhook's memory.
+// Admission returns the sources that keep the webhook's memory. Staged policies enforce nothing, so what they read is not guarded.
 func Admission(c *state.Cluster, badPolicy func(id state.PolicyID, selectors int)) []Source {
 	sources := []Source{
 		{Name: "namespaces", NewList: metadataList("", "v1", "NamespaceList"), Sink: namespaces(c)},
@@ -47,10 +47,10 @@ func Admission(c *state.Cluster, badPolicy func(id state.PolicyID, selectors int
 		}},
 	}
 	for _, gv := range []schema.GroupVersion{{Group: "projectcalico.org", Version: "v3"}, {Group: "crd.projectcalico.org", Version: "v1"}} {
-		for _, kind := range []string{"NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy"} {
+		for _, kind := range []string{"NetworkPolicy", "GlobalNetworkPolicy"} {
 			gvk := gv.WithKind(kind)
 			sources = append(sources, Source{
-				Name: kind + "." + gv.Group, NewList: unstructuredList(gvk), Optional: true, Sink: policies(c, gvk, badPolicy),
+				Name: kind + "." + gv.Group, NewList: unstructuredList(gvk), Optional: true, Unawaited: true, Sink: policies(c, gvk, badPolicy),
 			})
 		}
 	}

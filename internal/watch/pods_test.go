@@ -173,7 +173,7 @@ func followSource(t testing.TB, s *podServer, connect func(*rest.Config) (client
 // Before the first pod has been read, decisions and readiness go on without.
 func TestNobodyWaitsForPods(t *testing.T) {
 	w := New(nil, klog.Background(), time.Now, Pods(state.New(state.Live{}, nil), nil))
-	if why := w.WhyNotSynced() + w.WhyStale(); why != "" || w.Current(PodsName) || w.Current("nothing") {
+	if why := w.WhyNotCurrent() + w.WhyStale(); why != "" || w.Current(PodsName) || w.Current("nothing") {
 		t.Errorf("%q, current %v", why, w.Current(PodsName))
 	}
 }

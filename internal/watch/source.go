@@ -36,7 +36,8 @@ type Source struct {
 	Optional bool
 	// Client reads the resource; nil = the Watcher's.
 	Client client.WithWatch
-	// Unawaited says that decisions do not wait until the resource has been read: what is not known of it is asked live.
+	// Unawaited says that decisions in general do not wait for the resource: what is not known of it is asked live, or only
+	// the decisions that need it wait. An aggregated API server that is down must not take admission down with it.
 	Unawaited bool
 	// Paged says that the objects are large: where the API server does not send a list as a watch, it is read in pages.
 	Paged bool

@@ -140,7 +140,7 @@ func pass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // of a synctest
 func TestEventsReachTheSink(t *testing.T) {
 	a := &api{roles: []rbacv1.Role{*role("first")}}
 	follow(t, a, false, func(w *Watcher, n *names) {
-		if why := w.WhyNotSynced(); why != "" || !n.has("first") {
+		if why := w.WhyNotCurrent(); why != "" || !n.has("first") {
 			t.Fatalf("not synced: %q", why)
 		}
 		a.send(apiwatch.Added, role("second"))
@@ -156,12 +156,12 @@ func TestSourceThatCannotBeReadStaysUnsynced(t *testing.T) {
 	a := &api{listErr: errDown}
 	follow(t, a, true, func(w *Watcher, _ *names) {
 		pass(time.Minute)
-		if w.WhyNotSynced() == "" || w.WhyStale() == "" {
+		if w.WhyNotCurrent() == "" || w.WhyStale() == "" {
 			t.Error("synced without having read anything")
 		}
 		a.set(nil)
 		pass(10 * time.Second)
-		if why := w.WhyNotSynced() + w.WhyStale(); why != "" {
+		if why := w.WhyNotCurrent() + w.WhyStale(); why != "" {
 			t.Errorf("after the API server is back: %s", why)
 		}
 	})
@@ -170,7 +170,7 @@ func TestSourceThatCannotBeReadStaysUnsynced(t *testing.T) {
 func TestAbsentResourceIsEmptyAndLookedForAgain(t *testing.T) {
 	a := &api{listErr: apierrors.NewNotFound(schema.GroupResource{}, "")}
 	follow(t, a, true, func(w *Watcher, n *names) {
-		if w.WhyNotSynced() != "" || !w.Statuses()[0].Absent {
+		if w.WhyNotCurrent()+w.WhyPoliciesUnread() != "" || !w.Statuses()[0].Absent {
 			t.Fatalf("status %+v", w.Statuses())
 		}
 		pass(time.Minute)
@@ -197,7 +197,7 @@ func TestRequiredResourceMayNotBeAbsent(t *testing.T) {
 	a := &api{listErr: apierrors.NewNotFound(schema.GroupResource{}, "")}
 	follow(t, a, false, func(w *Watcher, _ *names) {
 		pass(time.Minute)
-		if w.WhyNotSynced() == "" {
+		if w.WhyNotCurrent() == "" {
 			t.Error("synced")
 		}
 	})
@@ -221,13 +221,43 @@ func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
 		if w.WhyStale() == "" {
 			t.Error("not stale though nothing was heard for long")
 		}
-		if w.WhyNotSynced() != "" {
-			t.Error("what was read once is not synced any more")
+		if w.WhyNotCurrent() == "" {
+			t.Error("decisions go on though nothing was heard for long")
 		}
 		a.set(nil)
 		pass(10 * time.Second)
 		if why := w.WhyStale(); why != "" {
 			t.Errorf("after the API server is back: %s", why)
+		}
+	})
+}
+
+// A resource that nothing waits for, such as policies behind an aggregated API server that is down, holds up only what
+// rests on it.
+func TestUnawaitedSourceHoldsUpOnlyWhatRestsOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up, down := &api{}, &api{listErr: apierrors.NewServiceUnavailable("no backend")}
+		w := New(up, klog.Background(), time.Now,
+			Source{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: &names{}},
+			Source{Name: "policies", NewList: newList[rbacv1.RoleList], Sink: &names{}, Client: down, Optional: true, Unawaited: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Start(ctx) }()
+		pass(time.Minute)
+		if why := w.WhyNotCurrent() + w.WhyStale(); why != "" {
+			t.Errorf("held up: %s", why)
+		}
+		if w.WhyPoliciesUnread() == "" || w.Notes() == "" {
+			t.Error("policies count as read")
+		}
+		down.set(nil)
+		pass(10 * time.Second)
+		if why := w.WhyPoliciesUnread() + w.Notes(); why != "" {
+			t.Errorf("after the API server is back: %s", why)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

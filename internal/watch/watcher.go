@@ -26,13 +26,17 @@ type Watcher struct {
 	log      klog.Logger
 	sources  []Source
 	contacts []*contact
-	// synced is set for good once every source has been read: WhyNotSynced is asked for every request.
-	synced atomic.Bool
+	// freshUntil is a time, in nanoseconds since the epoch, before which no awaited source can be stale: WhyNotCurrent is
+	// asked for every request. Sources only ever get fresher, so it may be old and is never wrong.
+	freshUntil atomic.Int64
+	now        func() time.Time
+	// policiesRead is set for good once every optional source has been read.
+	policiesRead atomic.Bool
 }
 
 // New returns a watcher; now is the clock.
 func New(c client.WithWatch, log klog.Logger, now func() time.Time, sources ...Source) *Watcher {
-	w := &Watcher{client: c, log: log, sources: sources}
+	w := &Watcher{client: c, log: log, sources: sources, now: now}
 	for range sources {
 		w.contacts = append(w.contacts, &contact{now: now})
 	}
@@ -85,24 +89,52 @@ func (w *Watcher) Statuses() []Status {
 	return out
 }
 
-// WhyNotSynced returns "" when every source that is awaited has been read once, else which ones have not.
-func (w *Watcher) WhyNotSynced() string {
-	if w.synced.Load() {
+// WhyNotCurrent returns "" when every source that is awaited has been read and was heard of within MaxAge, else what is
+// wrong. What is decided on a picture that may be old would go on allowing what has been revoked.
+func (w *Watcher) WhyNotCurrent() string {
+	if w.now().UnixNano() < w.freshUntil.Load() {
 		return ""
 	}
-	why := w.why(func(s Status) string {
-		if s.Synced || s.Unawaited {
-			return ""
-		}
-		if s.Err != nil {
-			return fmt.Sprintf("%s not read yet: %v", s.Name, s.Err)
-		}
-		return s.Name + " not read yet"
-	})
-	if why == "" {
-		w.synced.Store(true)
+	if why := w.WhyStale(); why != "" {
+		return why
 	}
-	return why
+	oldest := time.Duration(0)
+	for _, s := range w.Statuses() {
+		if !s.Unawaited {
+			oldest = max(oldest, s.Age)
+		}
+	}
+	w.freshUntil.Store(w.now().Add(MaxAge - oldest).UnixNano())
+	return ""
+}
+
+// WhyPoliciesUnread returns "" once every optional source has been read or found absent, else which ones have not. One that
+// was read and then lost keeps its last state.
+func (w *Watcher) WhyPoliciesUnread() string {
+	if w.policiesRead.Load() {
+		return ""
+	}
+	var parts []string
+	for i, s := range w.Statuses() {
+		if w.sources[i].Optional && !s.Synced {
+			parts = append(parts, s.Name+" not read yet")
+		}
+	}
+	if len(parts) == 0 {
+		w.policiesRead.Store(true)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Notes returns what is worth knowing of sources that nothing waits for; "" if all is well.
+func (w *Watcher) Notes() string {
+	var parts []string
+	for _, s := range w.Statuses() {
+		if s.Unawaited && (!s.Synced || s.Age > MaxAge) {
+			parts = append(parts, fmt.Sprintf("%s not heard of for %s", s.Name, s.Age.Round(time.Second)))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Current reports whether the source of that name is synced and was heard of within MaxAge.
