@@ -1,8 +1,10 @@
 package oracle_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -65,7 +67,9 @@ func newAim(seed uint64, o objects) *aim {
 	a := &aim{rng: rbactest.NewRand(seed)}
 	rules := map[rbacv1.RoleRef][]rbacv1.PolicyRule{}
 	for _, r := range o.ClusterRoles {
-		rules[rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: rbac.KindClusterRole, Name: r.Name}] = r.Rules
+		// The controller that aggregates does not always come to the same order, and a seed must give the same questions.
+		sorted := slices.SortedFunc(slices.Values(r.Rules), func(a, b rbacv1.PolicyRule) int { return cmp.Compare(a.String(), b.String()) })
+		rules[rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: rbac.KindClusterRole, Name: r.Name}] = sorted
 	}
 	add := func(namespace string, ref rbacv1.RoleRef, subjects []rbacv1.Subject, local []rbacv1.PolicyRule) {
 		if ref.Kind == rbac.KindClusterRole {
