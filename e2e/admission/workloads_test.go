@@ -205,11 +205,14 @@ func TestControllersFollowTheTemplate(t *testing.T) {
 	if _, err := shared.Kubectl(ctx, te.kubeconfig, "rollout", "restart", "deployment/app", "-n", te.namespace); err == nil {
 		t.Error("a rollout restart, which changes the template, passed without use of the account")
 	}
-	for what, text := range map[string]string{
-		"scaling": `{"spec":{"replicas":3}}`, "a label": `{"metadata":{"labels":{"a":"b"}}}`, "pausing": `{"spec":{"paused":true}}`, "going on": `{"spec":{"paused":false}}`,
+	for _, change := range []struct{ what, patch string }{
+		{what: "scaling", patch: `{"spec":{"replicas":3}}`},
+		{what: "a label", patch: `{"metadata":{"labels":{"a":"b"}}}`},
+		{what: "pausing", patch: `{"spec":{"paused":true}}`},
+		{what: "going on", patch: `{"spec":{"paused":false}}`},
 	} {
-		if err := patch(text); err != nil {
-			t.Errorf("%s: %v", what, err)
+		if err := patch(change.patch); err != nil {
+			t.Errorf("%s: %v", change.what, err)
 		}
 	}
 	if _, err := shared.Kubectl(ctx, te.kubeconfig, "scale", "deployment/app", "--replicas=2", "-n", te.namespace); err != nil {
