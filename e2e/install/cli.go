@@ -31,3 +31,6 @@ func (i *Installation) Saguard(ctx context.Context, kubeconfig string, args ...s
 	}
 	return out, nil
 }
+
+// CLI is the path of the program that BuildCLI makes.
+func (i *Installation) CLI() string { return i.path("kubectl-saguard") }
