@@ -28,7 +28,7 @@ type tenant struct {
 
 var serial atomic.Int64
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 	t.Helper()

@@ -127,7 +127,7 @@ func freePort(tb testing.TB) int {
 // eventually polls until the condition has no error.
 func eventually(tb testing.TB, what string, condition func(context.Context) error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	var last error
 	if err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {

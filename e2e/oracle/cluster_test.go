@@ -23,7 +23,7 @@ import (
 
 const (
 	// patience bounds every wait for a condition; each takes a second or so.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// parallel requests to the API server.
 	parallel = 16
 	// markerPrefix begins the names of what awaitAuthorizer writes.

@@ -34,7 +34,7 @@ var plurals = map[string]string{
 
 var serial atomic.Int64
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // bothGroups runs a test in either group.
 func bothGroups(t *testing.T, run func(*testing.T, schema.GroupVersion)) {
