@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/saguard/saguard/api/v1alpha1"
+	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/rbac"
 )
 
@@ -87,7 +88,7 @@ func overlappingBands(b *v1alpha1.PolicyBand, all []v1alpha1.PolicyBand) []Findi
 	spec := field.NewPath("spec")
 	for i := range all {
 		o := &all[i]
-		tier := sharedTier(b, o)
+		tier := b.SharedTier(o)
 		switch {
 		case o.Name == b.Name || tier == "":
 		case b.Spec.Order.Overlaps(o.Spec.Order):
@@ -101,15 +102,6 @@ func overlappingBands(b *v1alpha1.PolicyBand, all []v1alpha1.PolicyBand) []Findi
 	return out
 }
 
-func sharedTier(a, b *v1alpha1.PolicyBand) string {
-	for _, t := range a.Spec.Tiers {
-		if slices.Contains(b.Spec.Tiers, t) {
-			return t
-		}
-	}
-	return ""
-}
-
 func refusal(path *field.Path, attempt, rule string) Finding {
 	return Finding{Mode: v1alpha1.ModeEnforce, Field: path, Attempt: attempt, Rule: rule}
 }
@@ -117,7 +109,7 @@ func refusal(path *field.Path, attempt, rule string) Finding {
 // guardLockout warns a writer whose own guard will refuse them.
 func guardLockout(f *Facts) []Finding {
 	l := f.Guard.Spec.Labels
-	if l == nil || l.Mode.Normalize() != v1alpha1.ModeEnforce || exempts(f.Guard, f) {
+	if l == nil || l.Mode.Normalize() != v1alpha1.ModeEnforce || guard.Exempts(f.Guard.Spec.Exempt, f.Subject) {
 		return nil
 	}
 	var out []Finding
@@ -147,9 +139,4 @@ func bandLockout(f *Facts) []Finding {
 		Mode: v1alpha1.ModeWarn, Field: field.NewPath("metadata", "name"), Need: &need,
 		Attempt: "place cluster-wide policy in band " + f.Band.Name + " yourself",
 	}}
-}
-
-func exempts(g *v1alpha1.ServiceAccountGuard, f *Facts) bool {
-	return slices.Contains(g.Spec.Exempt.Users, f.Subject.User) ||
-		slices.ContainsFunc(g.Spec.Exempt.Groups, f.Subject.InGroup)
 }

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"math"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -74,6 +75,16 @@ func (r OrderRange) Contains(order float64) bool {
 // Overlaps reports whether an order lies in both ranges.
 func (r OrderRange) Overlaps(o OrderRange) bool {
 	return (r.Max == nil || o.Min == nil || *o.Min < *r.Max) && (o.Max == nil || r.Min == nil || *r.Min < *o.Max)
+}
+
+// SharedTier returns a tier that both bands lie in, the first of b's; "" if there is none.
+func (b *PolicyBand) SharedTier(o *PolicyBand) string {
+	for _, t := range b.Spec.Tiers {
+		if slices.Contains(o.Spec.Tiers, t) {
+			return t
+		}
+	}
+	return ""
 }
 
 // PolicyBandStatus is written by the webhook's leader.

@@ -32,8 +32,6 @@ type compiled struct {
 	selector labels.Selector
 	spec     *v1alpha1.ServiceAccountGuardSpec
 	keys     keySet
-	exempt   map[string]struct{}
-	groups   []string
 }
 
 // Compile compiles guards; policyKeys are the label keys that service-account selectors of policies read.
@@ -50,10 +48,7 @@ func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, 
 			problems = append(problems, Problem{Guard: g.Name, Message: fmt.Sprintf("spec.namespaceSelector: %v; the guard holds in every namespace", err)})
 			selector = labels.Everything()
 		}
-		c := compiled{name: g.Name, selector: selector, spec: &g.Spec, exempt: map[string]struct{}{}, groups: g.Spec.Exempt.Groups}
-		for _, u := range g.Spec.Exempt.Users {
-			c.exempt[u] = struct{}{}
-		}
+		c := compiled{name: g.Name, selector: selector, spec: &g.Spec}
 		if l := g.Spec.Labels; l != nil && l.Mode.Normalize() != v1alpha1.ModeOff {
 			c.keys = newKeySet(l, s.policyKeys)
 		}
@@ -129,7 +124,7 @@ func (s *Set) effective(subject identity.Subject, holds func(*compiled) bool) Ef
 		c := &s.guards[i]
 		switch {
 		case !holds(c):
-		case c.isExempt(subject):
+		case Exempts(c.spec.Exempt, subject):
 			e.ExemptFrom = append(e.ExemptFrom, c.name)
 		default:
 			e.guards = append(e.guards, c)
@@ -138,9 +133,7 @@ func (s *Set) effective(subject identity.Subject, holds func(*compiled) bool) Ef
 	return e
 }
 
-func (c *compiled) isExempt(subject identity.Subject) bool {
-	if _, ok := c.exempt[subject.User]; ok {
-		return true
-	}
-	return slices.ContainsFunc(c.groups, subject.InGroup)
+// Exempts reports whether subject is one of those named, each name compared exactly.
+func Exempts(e v1alpha1.Exemption, subject identity.Subject) bool {
+	return slices.Contains(e.Users, subject.User) || slices.ContainsFunc(e.Groups, subject.InGroup)
 }

@@ -44,7 +44,7 @@ type Cluster struct {
 	mu       sync.Mutex // writers of config
 	guards   map[string]v1alpha1.ServiceAccountGuard
 	bands    map[string]v1alpha1.PolicyBand
-	policies map[PolicyID][]string
+	policies map[PolicyID][]string // those that read any key
 	problems func([]guard.Problem)
 }
 
@@ -161,14 +161,31 @@ func (c *Cluster) ReplacePolicies(resource string, all map[PolicyID][]string) {
 	c.update(func() {
 		maps.DeleteFunc(c.policies, func(id PolicyID, _ []string) bool { return id.Resource == resource })
 		maps.Copy(c.policies, all)
+		maps.DeleteFunc(c.policies, func(_ PolicyID, keys []string) bool { return len(keys) == 0 })
 	})
 }
 
 // SetPolicy adds or changes a policy.
-func (c *Cluster) SetPolicy(id PolicyID, keys []string) { c.update(func() { c.policies[id] = keys }) }
+func (c *Cluster) SetPolicy(id PolicyID, keys []string) {
+	if !c.reads(id, keys) {
+		c.update(func() { c.policies[id] = keys })
+	}
+}
 
 // DeletePolicy removes a policy.
-func (c *Cluster) DeletePolicy(id PolicyID) { c.update(func() { delete(c.policies, id) }) }
+func (c *Cluster) DeletePolicy(id PolicyID) {
+	if !c.reads(id, nil) {
+		c.update(func() { delete(c.policies, id) })
+	}
+}
+
+// reads reports that memory holds the same keys of the policy; one that is not there reads none. Most changes of policies
+// leave the keys alone, and most policies read none: nothing need be compiled for those.
+func (c *Cluster) reads(id PolicyID, keys []string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Equal(c.policies[id], keys)
+}
 
 // update changes the configuration and publishes it compiled, before it returns.
 func (c *Cluster) update(change func()) {

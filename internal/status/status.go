@@ -3,8 +3,6 @@
 package status
 
 import (
-	"slices"
-
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,8 +30,8 @@ const (
 )
 
 // Guard returns the status that a guard should have; seen says of workload templates, of whose kind an object came by,
-// whether their path led to a pod template. It
-// keeps what others wrote: counts of violations, other conditions, and the time of a transition that has not happened.
+// whether their path led to a pod template. It keeps what others wrote: counts of violations, other conditions, and the time
+// of a transition that has not happened.
 func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, seen map[v1alpha1.WorkloadTemplate]bool, now metav1.Time) v1alpha1.ServiceAccountGuardStatus {
 	s := *g.Status.DeepCopy()
 	s.ObservedGeneration, s.GuardedKeys = g.Generation, keys
@@ -78,15 +76,11 @@ func Band(b *v1alpha1.PolicyBand, all []v1alpha1.PolicyBand, now metav1.Time) v1
 		Message: "The band is in force in its tiers.", LastTransitionTime: now,
 	}
 	for i := range all {
-		if o := &all[i]; o.Name != b.Name && sharesTier(b, o) && b.Spec.Order.Overlaps(o.Spec.Order) {
+		if o := &all[i]; o.Name != b.Name && b.SharedTier(o) != "" && b.Spec.Order.Overlaps(o.Spec.Order) {
 			ready.Status, ready.Reason = metav1.ConditionFalse, ReasonOverlap
 			ready.Message = "Overlaps band " + o.Name + " in a tier: an order in both takes the permission for both."
 		}
 	}
 	apimeta.SetStatusCondition(&s.Conditions, ready)
 	return s
-}
-
-func sharesTier(a, b *v1alpha1.PolicyBand) bool {
-	return slices.ContainsFunc(a.Spec.Tiers, func(t string) bool { return slices.Contains(b.Spec.Tiers, t) })
 }

@@ -21,22 +21,14 @@ import (
 func Admission(c *state.Cluster, badPolicy func(id state.PolicyID, selectors int)) []Source {
 	sources := []Source{
 		{Name: "namespaces", NewList: metadataList("", "v1", "NamespaceList"), Sink: namespaces(c)},
-		{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: touching[*rbacv1.Role]{
-			c: c, replace: values(c.RBAC.ReplaceRoles), set: c.RBAC.SetRole,
-			remove: func(o *rbacv1.Role) { c.RBAC.DeleteRole(o.Namespace, o.Name) },
-		}},
-		{Name: "clusterroles", NewList: newList[rbacv1.ClusterRoleList], Sink: touching[*rbacv1.ClusterRole]{
-			c: c, replace: values(c.RBAC.ReplaceClusterRoles), set: c.RBAC.SetClusterRole,
-			remove: func(o *rbacv1.ClusterRole) { c.RBAC.DeleteClusterRole(o.Name) },
-		}},
-		{Name: "rolebindings", NewList: newList[rbacv1.RoleBindingList], Sink: touching[*rbacv1.RoleBinding]{
-			c: c, replace: values(c.RBAC.ReplaceRoleBindings), set: c.RBAC.SetRoleBinding,
-			remove: func(o *rbacv1.RoleBinding) { c.RBAC.DeleteRoleBinding(o.Namespace, o.Name) },
-		}},
-		{Name: "clusterrolebindings", NewList: newList[rbacv1.ClusterRoleBindingList], Sink: touching[*rbacv1.ClusterRoleBinding]{
-			c: c, replace: values(c.RBAC.ReplaceClusterRoleBindings), set: c.RBAC.SetClusterRoleBinding,
-			remove: func(o *rbacv1.ClusterRoleBinding) { c.RBAC.DeleteClusterRoleBinding(o.Name) },
-		}},
+		{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: touching(c, values(c.RBAC.ReplaceRoles), c.RBAC.SetRole,
+			func(o *rbacv1.Role) { c.RBAC.DeleteRole(o.Namespace, o.Name) })},
+		{Name: "clusterroles", NewList: newList[rbacv1.ClusterRoleList], Sink: touching(c, values(c.RBAC.ReplaceClusterRoles), c.RBAC.SetClusterRole,
+			func(o *rbacv1.ClusterRole) { c.RBAC.DeleteClusterRole(o.Name) })},
+		{Name: "rolebindings", NewList: newList[rbacv1.RoleBindingList], Sink: touching(c, values(c.RBAC.ReplaceRoleBindings), c.RBAC.SetRoleBinding,
+			func(o *rbacv1.RoleBinding) { c.RBAC.DeleteRoleBinding(o.Namespace, o.Name) })},
+		{Name: "clusterrolebindings", NewList: newList[rbacv1.ClusterRoleBindingList], Sink: touching(c, values(c.RBAC.ReplaceClusterRoleBindings), c.RBAC.SetClusterRoleBinding,
+			func(o *rbacv1.ClusterRoleBinding) { c.RBAC.DeleteClusterRoleBinding(o.Name) })},
 		{Name: "serviceaccountguards", NewList: newList[v1alpha1.ServiceAccountGuardList], Sink: typed[*v1alpha1.ServiceAccountGuard]{
 			replace: values(c.ReplaceGuards), set: func(o *v1alpha1.ServiceAccountGuard) { c.SetGuard(*o) },
 			remove: func(o *v1alpha1.ServiceAccountGuard) { c.DeleteGuard(o.Name) },

@@ -16,6 +16,15 @@ type typed[T client.Object] struct {
 	remove  func(T)
 }
 
+// touching returns a sink for the RBAC store, which does not count the cluster's revision.
+func touching[T client.Object](c *state.Cluster, replace func([]T), set, remove func(T)) Sink {
+	return typed[T]{
+		replace: func(all []T) { replace(all); c.Touch() },
+		set:     func(o T) { set(o); c.Touch() },
+		remove:  func(o T) { remove(o); c.Touch() },
+	}
+}
+
 func (s typed[T]) Replace(objs []client.Object) {
 	all := make([]T, 0, len(objs))
 	for _, o := range objs {
@@ -36,33 +45,6 @@ func (s typed[T]) Delete(obj client.Object) {
 	if t, ok := obj.(T); ok {
 		s.remove(t)
 	}
-}
-
-// touching is typed for the RBAC store, which does not count the cluster's revision.
-type touching[T client.Object] struct {
-	c       *state.Cluster
-	replace func([]T)
-	set     func(T)
-	remove  func(T)
-}
-
-func (s touching[T]) inner() typed[T] {
-	return typed[T]{replace: s.replace, set: s.set, remove: s.remove}
-}
-
-func (s touching[T]) Replace(objs []client.Object) {
-	s.inner().Replace(objs)
-	s.c.Touch()
-}
-
-func (s touching[T]) Set(obj client.Object) {
-	s.inner().Set(obj)
-	s.c.Touch()
-}
-
-func (s touching[T]) Delete(obj client.Object) {
-	s.inner().Delete(obj)
-	s.c.Touch()
 }
 
 // values adapts a consumer of values to pointers.
