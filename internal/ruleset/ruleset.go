@@ -142,6 +142,9 @@ type Rule struct {
 	Index int
 	// Unparsed says that the rule denies because it could not be read.
 	Unparsed bool
+	// Vacant says that the rule denies because the other end has an address of the cluster's pods that no pod is known to
+	// have. Tier and Policy are empty.
+	Vacant bool
 }
 
 // EndOfTier is the index of a tier's default action, and of the Deny for want of a namespace.

@@ -209,6 +209,8 @@ func (p Pod) String() string { return p.Namespace + "/" + p.Name }
 // String returns "tier: policy direction index", "tier: end after policy" or "profile".
 func (r Rule) String() string {
 	switch {
+	case r.Vacant:
+		return "no pod has the other address"
 	case r.Tier == "" && r.Index == EndOfTier:
 		return "missing namespace"
 	case r.Tier == "":

@@ -1,15 +1,18 @@
 package compile
 
 import (
+	"net/netip"
+
 	"github.com/saguard/saguard/internal/identity"
 	"github.com/saguard/saguard/internal/ruleset"
 	"github.com/saguard/saguard/policy"
 )
 
 // Compile returns the rules of the pods on node, at the snapshot's revision, and what is wrong in the snapshot (see
-// [Compiler.Problems]).
-func Compile(s *policy.Snapshot, node string) (*ruleset.Ruleset, []policy.Problem) {
+// [Compiler.Problems]). podCIDRs are those of [Compiler.SetPodCIDRs].
+func Compile(s *policy.Snapshot, node string, podCIDRs ...netip.Prefix) (*ruleset.Ruleset, []policy.Problem) {
 	c := New(node, s.Semantics)
+	c.SetPodCIDRs(podCIDRs)
 	namespaces, accounts := map[string]bool{}, map[identity.ServiceAccount]bool{}
 	namespace := func(name string) {
 		if n := s.Namespace(name); n != nil && !namespaces[name] {

@@ -40,6 +40,9 @@ type Compiler struct {
 	freeSlots []int
 	portAtoms map[portKey]*portAtom
 
+	vacant     *atom         // the pods' addresses that no pod has; see SetPodCIDRs
+	vacantRule [2]*ruleState // of ingress and egress
+
 	subjects     map[string]*subject
 	programs     map[string]*program
 	portPrograms map[*program]bool // those that ask for named ports of the peer
@@ -99,6 +102,7 @@ func New(node string, sem policy.Semantics) *Compiler {
 		c.profile[allow] = c.newRule(ruleset.Rule{Direction: ruleset.Ingress, Index: index})
 		c.profileOut[allow] = c.newRule(ruleset.Rule{Direction: ruleset.Egress, Index: index})
 	}
+	c.addVacant()
 	c.dirty.nets = true
 	return c
 }

@@ -182,7 +182,7 @@ func (c *Compiler) evaluate() {
 			}
 		}
 		for _, a := range i.net.atoms {
-			i.member.put(a.slot, true)
+			i.member.put(a.slot, c.contains(a, i))
 		}
 		c.notifyAll(i)
 	}
@@ -262,7 +262,7 @@ func (c *Compiler) matchClass(cl *class, changed []*atom) []*atom {
 // contains is [policy.Snapshot.Contains] for an identity.
 func (c *Compiler) contains(a *atom, i *ident) bool {
 	if a.set == nil {
-		return slices.Contains(i.net.atoms, a)
+		return slices.Contains(i.net.atoms, a) && (a != c.vacant || len(i.classes) == 0)
 	}
 	if c.claimed(c.sem.AllClaimants(a.set.Reading), i, func(cl *class) bool { return cl.match.has(a.slot) }) || a.everywhere > 0 {
 		return true

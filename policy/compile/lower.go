@@ -37,6 +37,9 @@ func (s segment) sameOutcome(o segment) bool {
 
 // lower walks the rules for one identity as policy/eval does for one packet, but for all packets at once.
 func (p *program) lower(c *Compiler, i *ident) []segment {
+	if len(p.codes) > 0 && i.member.has(c.vacant.slot) {
+		return []segment{{area: area{to: everything(), from: everything()}, rule: c.vacantRule[p.direction]}}
+	}
 	var out []segment
 	for n := range p.parts {
 		one := p.parts[n].lower(c, i)

@@ -3,6 +3,7 @@ package compile_test
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -24,6 +25,7 @@ type follower struct {
 	state  map[policy.Ref]policy.Resource
 	sem    policy.Semantics
 	node   string
+	cidrs  []netip.Prefix
 	rev    uint64
 }
 
@@ -56,7 +58,7 @@ func (f *follower) snapshot() *policy.Snapshot {
 func (f *follower) mustEqualCompiled(t testing.TB, what string) *policy.Snapshot {
 	t.Helper()
 	s := f.snapshot()
-	want, problems := compile.Compile(s, f.node)
+	want, problems := compile.Compile(s, f.node, f.cidrs...)
 	if err := f.shadow.Check(); err != nil {
 		t.Fatalf("%s: %v\n%s", what, err, f.shadow)
 	}

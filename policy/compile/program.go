@@ -141,6 +141,9 @@ func (c *Compiler) load(p *program, s *subject, policies [][]*policyState) {
 		}
 		p.parts = append(p.parts, out)
 	}
+	if len(p.codes) > 0 {
+		p.atoms = append(p.atoms, c.vacant)
+	}
 	for _, a := range p.atoms {
 		a.programs[p] = true
 		word := a.slot >> 6
