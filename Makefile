@@ -10,8 +10,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # while a worker is busy may be reported as a failure (golang/go#75804), and a count is the same work on a slow machine.
 FUZZTIME ?= 20000x
 # A test whose requirement is named here fails where it would otherwise skip: a skip in CI is a failure.
-REQUIRE ?= controlplane
+REQUIRE ?= $(if $(CI),netns nodes chromium)
 export REQUIRE
+# What tests and generators need of Debian, by package name; make deps installs what is missing.
+DEBIAN := chromium clang conntrack iproute2 iptables llvm nftables
 
 # Linters and generators are dependencies of tools/go.mod, pinned there, built by the go command when first used.
 TOOL := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
@@ -44,8 +46,15 @@ demo: ## Play the story of the README on a real API server; about ten minutes th
 # -count=1 where tests read files of another module, the chart and the programs: the go command does not see those
 # change, and would show an old result.
 
+.PHONY: deps
+deps: ## Install the Debian packages that the tests use, where they are missing and one is root; else name them.
+	@missing=$$(for p in $(DEBIAN); do dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || echo "$$p"; done); \
+	[[ -n "$$missing" ]] || exit 0; \
+	if [[ $$(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then echo "not installed, tests that need them are skipped:" $$missing; exit 0; fi; \
+	export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing
+
 .PHONY: test
-test: test-unit test-chart fuzz e2e ## Run every test that CI runs; about 20 minutes the first time, a few after.
+test: deps test-unit test-chart fuzz e2e ## Run every test that CI runs; about 20 minutes the first time, a few after.
 
 .PHONY: test-unit
 test-unit: ## Run the tests of the product's own module, the import law among them, with the race detector.

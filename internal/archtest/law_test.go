@@ -29,6 +29,7 @@ func theLaw() law {
 			"internal/decision": {},
 			"internal/identity": {},
 			"internal/run":      {},
+			"internal/testenv":  {},
 			"api/v1alpha1":      {},
 			"audit":             {},
 
