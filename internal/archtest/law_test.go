@@ -32,6 +32,19 @@ func theLaw() law {
 			"internal/testenv":  {},
 			"api/v1alpha1":      {},
 			"audit":             {},
+			"audit/auditlog": {
+				"audit": "decision records, and whether an event has one",
+			},
+			"audit/review": {
+				"audit":             "decisions",
+				"audit/auditlog":    "the entries it is made of",
+				"internal/identity": "controllers, and who asks again",
+				"rbac":              "the questions asked again, and roles that allow them",
+			},
+			"audit/review/render": {
+				"audit":        "decisions",
+				"audit/review": "what it writes",
+			},
 
 			"policy/selector": {},
 			"policy": {
@@ -107,6 +120,10 @@ func theLaw() law {
 			},
 
 			"internal/cli": {
+				"audit":                 "outcomes of decisions",
+				"audit/auditlog":        "logs to review",
+				"audit/review":          "review",
+				"audit/review/render":   "the forms of a review",
 				"api/v1alpha1":          "guards and bands among the manifests",
 				"internal/accessreview": "check asks the cluster what somebody may",
 				"internal/decision":     "the verdict it prints",
@@ -155,9 +172,9 @@ func theLaw() law {
 			"rbac":             {"rbac/rbactest": "random worlds and questions"},
 			"policy/reference": {"policy": "what Calico selects, the oracle"},
 			"internal/cli": {
-				"audit":         "decision records of check",
 				"rbac/rbactest": "RBAC from a few words",
 			},
+			"audit/review/render": {"internal/testenv": "a browser may be missing"},
 			"policy/compile": {
 				"internal/decision": "verdicts to compare",
 				"policy/eval":       "the oracle",
@@ -167,7 +184,7 @@ func theLaw() law {
 			// The language of the API, and pure functions on it.
 			"k8s.io/api":          {"*": "types"},
 			"k8s.io/apimachinery": {"*": "types and validation"},
-			"sigs.k8s.io/json":    {"policy": "strict decoding", "policy/hygiene": "strict decoding", "webhook": "strict decoding", "internal/watch": "pods, of which little is kept"},
+			"sigs.k8s.io/json":    {"audit/auditlog": "strict decoding", "policy": "strict decoding", "policy/hygiene": "strict decoding", "webhook": "strict decoding", "internal/watch": "pods, of which little is kept"},
 			"sigs.k8s.io/yaml":    {"internal/offline": "manifests from files", "internal/cli": "manifests to apply"},
 			"github.com/projectcalico/api": {
 				"policy":                      "types of Calico v3",
@@ -176,6 +193,14 @@ func theLaw() law {
 				"policy/reference":            "types of Calico v3",
 				"webhook":                     "types of Calico v3",
 			},
+
+			// Logs, and what is made of them.
+			"k8s.io/apiserver":                    {"audit/auditlog": "the type of audit events", "audit/review": "audit events"},
+			"github.com/klauspost/compress":       {"audit/auditlog": "zstd"},
+			"github.com/google/uuid":              {"audit/auditlog": "audit IDs"},
+			"github.com/owenrumney/go-sarif":      {"audit/review/render": "SARIF"},
+			"github.com/jstemmer/go-junit-report": {"audit/review/render": "JUnit"},
+			"github.com/schollz/progressbar":      {"internal/cli": "a progress bar"},
 
 			// Whoever talks to the API server.
 			"k8s.io/client-go": {
@@ -233,7 +258,7 @@ func theLaw() law {
 			"os/exec":  {},
 			"unsafe":   {},
 			"net/http": {"internal/run": "health", "webhook": "the edge"},
-			"os":       {"internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+			"os":       {"audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
 		},
 	}
 }

@@ -1,0 +1,68 @@
+package auditlog
+
+import (
+	"fmt"
+
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"github.com/saguard/saguard/audit"
+)
+
+// Position says where an entry stands.
+type Position struct {
+	File string // as it was named to the reader; "-" is standard input
+	Line int    // from 1; in an EventList that spans lines, the number of the item
+}
+
+// String returns "FILE:LINE".
+func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+// Entry is one line of a log that matters. Exactly one of Event and Record is set.
+type Entry struct {
+	At     Position
+	Event  *auditv1.Event // of an API server; in a stage that has an outcome, or has begun to stream
+	Record *audit.Record  // of saguard's own log
+}
+
+// Stats counts what was read. All counters only grow.
+type Stats struct {
+	Bytes, Lines int64
+	// Events and Records are the entries that were given.
+	Events, Records int64
+	// Requests counts relevant events of stage RequestReceived, which say nothing of the outcome and are not given.
+	Requests int64
+	// Malformed counts lines that are no complete JSON object of a known shape.
+	Malformed int64
+	// Incomplete counts files whose last line has no end of line and could not be read: it is still being written, or was
+	// cut off.
+	Incomplete int64
+	// Oversize counts lines over MaxLine, which were passed over.
+	Oversize int64
+	// Truncated counts events whose bodies the API server left out because they were too large (audit.k8s.io/truncated).
+	Truncated int64
+	// UnknownVersion counts events of another API version than audit.k8s.io/v1.
+	UnknownVersion int64
+	// Duplicates counts events that were there already, by audit ID: the same request logged in two stages, by two API
+	// servers, or in two copies of a file.
+	Duplicates int64
+	// Backwards counts events that were received more than a minute before the one in front of them in the same file.
+	Backwards int64
+
+	// Examples are the first places of what is wrong, at most MaxExamples.
+	Examples []Trouble
+}
+
+// Trouble is one place that could not be read.
+type Trouble struct {
+	At  Position
+	Why string
+}
+
+// MaxExamples is how many places Stats names.
+const MaxExamples = 20
+
+func (s *Stats) note(at Position, why string) {
+	if len(s.Examples) < MaxExamples {
+		s.Examples = append(s.Examples, Trouble{at, why})
+	}
+}
