@@ -45,6 +45,8 @@ type Record struct {
 	LabelDiff map[string]Change `json:"labelDiff,omitempty"`
 	// ExemptFrom names the guards that hold there but exempt the user.
 	ExemptFrom []string `json:"exemptFrom,omitempty"`
+	// Flow is the packet that was judged, in the agent's records.
+	Flow *Flow `json:"flow,omitempty"`
 
 	UID            string `json:"uid,omitempty"`
 	DryRun         bool   `json:"dryRun,omitempty"`

@@ -17,7 +17,7 @@ import (
 )
 
 func full() *audit.Record {
-	v := "trusted"
+	v, port, icmp := "trusted", uint16(80), uint8(8)
 	return &audit.Record{
 		Schema: audit.Schema, Time: time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC), Component: "webhook",
 		Decision: audit.Denied, Reason: "forbidden", Mode: "Enforce",
@@ -28,6 +28,11 @@ func full() *audit.Record {
 		User: "alice", Groups: []string{"dev", "system:authenticated"}, Operation: "UPDATE",
 		Object:    audit.Object{Group: "g", Resource: "serviceaccounts", Subresource: "s", Namespace: "prod", Name: "web"},
 		LabelDiff: map[string]audit.Change{"role": {New: &v}}, ExemptFrom: []string{"other"},
+		Flow: &audit.Flow{
+			Direction: "ingress", Protocol: 6, ICMPType: &icmp, ICMPCode: &icmp, Tier: "default", Policy: "NetworkPolicy prod/db", Rule: -1, Lost: 3,
+			Source:      audit.End{Address: "10.0.0.1", Port: &port, Namespace: "prod", Pod: "web-1", Account: "web"},
+			Destination: audit.End{Address: "10.0.0.2", Port: &port, Namespace: "prod", Pod: "db-0", Account: "db"},
+		},
 		UID: "u", DryRun: true, Revision: 7, DurationMicros: 42, Error: "e",
 	}
 }

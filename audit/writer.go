@@ -68,6 +68,11 @@ func (r *Record) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	if err := addStrings(e, "exemptFrom", r.ExemptFrom); err != nil {
 		return err
 	}
+	if r.Flow != nil {
+		if err := e.AddObject("flow", r.Flow); err != nil {
+			return err
+		}
+	}
 	addString(e, "uid", r.UID)
 	if r.DryRun {
 		e.AddBool("dryRun", true)

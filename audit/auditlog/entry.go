@@ -10,8 +10,8 @@ import (
 
 // Position says where an entry stands.
 type Position struct {
-	File string // as it was named to the reader; "-" is standard input
-	Line int    // from 1; in an EventList that spans lines, the number of the item
+	File string `json:"file"` // as it was named to the reader; "-" is standard input
+	Line int    `json:"line"` // from 1; in an EventList that spans lines, the number of the item
 }
 
 // String returns "FILE:LINE".
@@ -26,36 +26,38 @@ type Entry struct {
 
 // Stats counts what was read. All counters only grow.
 type Stats struct {
-	Bytes, Lines int64
+	Bytes int64 `json:"bytes"`
+	Lines int64 `json:"lines"`
 	// Events and Records are the entries that were given.
-	Events, Records int64
+	Events  int64 `json:"events"`
+	Records int64 `json:"records"`
 	// Requests counts relevant events of stage RequestReceived, which say nothing of the outcome and are not given.
-	Requests int64
+	Requests int64 `json:"requests,omitempty"`
 	// Malformed counts lines that are no complete JSON object of a known shape.
-	Malformed int64
+	Malformed int64 `json:"malformed,omitempty"`
 	// Incomplete counts files whose last line has no end of line and could not be read: it is still being written, or was
 	// cut off.
-	Incomplete int64
+	Incomplete int64 `json:"incomplete,omitempty"`
 	// Oversize counts lines over MaxLine, which were passed over.
-	Oversize int64
+	Oversize int64 `json:"oversize,omitempty"`
 	// Truncated counts events whose bodies the API server left out because they were too large (audit.k8s.io/truncated).
-	Truncated int64
+	Truncated int64 `json:"truncated,omitempty"`
 	// UnknownVersion counts events of another API version than audit.k8s.io/v1.
-	UnknownVersion int64
+	UnknownVersion int64 `json:"unknownVersion,omitempty"`
 	// Duplicates counts events that were there already, by audit ID: the same request logged in two stages, by two API
 	// servers, or in two copies of a file.
-	Duplicates int64
+	Duplicates int64 `json:"duplicates,omitempty"`
 	// Backwards counts events that were received more than a minute before the one in front of them in the same file.
-	Backwards int64
+	Backwards int64 `json:"backwards,omitempty"`
 
 	// Examples are the first places of what is wrong, at most MaxExamples.
-	Examples []Trouble
+	Examples []Trouble `json:"examples,omitempty"`
 }
 
 // Trouble is one place that could not be read.
 type Trouble struct {
-	At  Position
-	Why string
+	At  Position `json:"at"`
+	Why string   `json:"why"`
 }
 
 // MaxExamples is how many places Stats names.

@@ -48,6 +48,7 @@ type Builder struct {
 	truncated     int
 	updates       int        // of accounts, without decision and body
 	all           []*decided // with Options.Replay
+	interned      interned
 }
 
 type useKey struct{ user, namespace, account, how string }
@@ -78,9 +79,11 @@ func (b *Builder) Add(e *auditlog.Entry) {
 		return
 	}
 	r := requestOf(e.At, e.Event)
+	b.interned.request(&r)
 	b.span(r.Time)
 	d := decidedOf(r, e.Event.Annotations)
 	if d != nil {
+		b.interned.decided(d)
 		b.addDecided(d)
 	}
 	// What is known of an account's labels follows the log whatever the filter picks.
@@ -135,7 +138,7 @@ func (b *Builder) addDecided(d *decided) {
 	for _, key := range slices.Sorted(maps.Keys(d.diff)) {
 		change := d.diff[key]
 		row := LabelChange{
-			Request: d.Request, Namespace: d.Object.Namespace, Account: d.Object.Name, Key: key, Old: change.Old, New: change.New, Applied: d.Succeeded(),
+			Request: d.Request, Namespace: d.Object.Namespace, Account: d.Object.Name, Key: b.interned.text(key), Old: change.Old, New: change.New, Applied: d.Succeeded(),
 		}
 		b.row("labelChanges", len(b.out.LabelChanges), func() { b.out.LabelChanges = append(b.out.LabelChanges, row) })
 	}

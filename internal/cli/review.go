@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -262,7 +264,7 @@ func (o *reviewOptions) printSuggestions(b *review.Builder) error {
 func (o *reviewOptions) print(r reviewReport) error {
 	switch o.out.format {
 	case formatJSON:
-		return printJSON(o.streams.Out, r)
+		return r.json(o.streams.Out)
 	case formatJSONLines:
 		return r.lines(o.streams.Out)
 	case formatSARIF:
@@ -298,6 +300,97 @@ func (o *reviewOptions) exit(r reviewReport) error {
 type reviewReport struct {
 	*review.Review
 	Replay *review.Replay `json:"replay,omitempty"`
+}
+
+// json writes what printJSON would, row by row: a review may have hundreds of thousands.
+func (r reviewReport) json(out io.Writer) error {
+	w := bufio.NewWriter(out)
+	p := jsonRows{w: w}
+	p.field("schema", r.Schema)
+	p.field("from", r.From)
+	p.field("to", r.To)
+	p.rows("bypasses", len(r.Bypasses), func(i int) any { return &r.Bypasses[i] })
+	p.rows("denials", len(r.Denials), func(i int) any { return &r.Denials[i] })
+	p.rows("labelChanges", len(r.LabelChanges), func(i int) any { return &r.LabelChanges[i] })
+	p.rows("accountUses", len(r.AccountUses), func(i int) any { return &r.AccountUses[i] })
+	p.rows("policyChanges", len(r.PolicyChanges), func(i int) any { return &r.PolicyChanges[i] })
+	p.field("decisions", r.Decisions)
+	if len(r.NotShown) > 0 {
+		p.field("notShown", r.NotShown)
+	}
+	if len(r.Notes) > 0 {
+		p.field("notes", r.Notes)
+	}
+	p.field("read", r.Read)
+	if r.Replay != nil {
+		p.field("replay", r.Replay)
+	}
+	p.text("\n}\n")
+	if p.err == nil {
+		p.err = w.Flush()
+	}
+	if p.err != nil {
+		return fmt.Errorf("write result: %w", p.err)
+	}
+	return nil
+}
+
+// jsonRows writes one JSON object field by field; after the first error nothing.
+type jsonRows struct {
+	w    *bufio.Writer
+	some bool
+	err  error
+}
+
+func (p *jsonRows) text(s string) {
+	if p.err == nil {
+		_, p.err = p.w.WriteString(s)
+	}
+}
+
+func (p *jsonRows) name(name string) {
+	if p.some {
+		p.text(",")
+	} else {
+		p.text("{")
+	}
+	p.some = true
+	p.text(fmt.Sprintf("\n    %q: ", name))
+}
+
+func (p *jsonRows) value(prefix string, v any) {
+	if p.err != nil {
+		return
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent(prefix, "    ")
+	if p.err = e.Encode(v); p.err == nil {
+		_, p.err = p.w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	}
+}
+
+func (p *jsonRows) field(name string, v any) {
+	p.name(name)
+	p.value("    ", v)
+}
+
+func (p *jsonRows) rows(name string, n int, row func(int) any) {
+	p.name(name)
+	if n == 0 {
+		p.text("[]")
+		return
+	}
+	p.text("[")
+	for i := range n {
+		if i > 0 {
+			p.text(",")
+		}
+		p.text("\n        ")
+		p.value("        ", row(i))
+	}
+	p.text("\n    ]")
 }
 
 // lines writes every row as one JSON object with its view.

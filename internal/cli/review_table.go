@@ -16,7 +16,6 @@ import (
 
 // tables prints every view that has rows, the bypasses on top, and what could not be read to standard error.
 func (r reviewReport) tables(o *reviewOptions) error {
-	printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.out.format == formatWide, NoHeaders: o.out.noHeaders})
 	for _, view := range r.views() {
 		if len(view.table.Rows) == 0 {
 			continue
@@ -24,6 +23,8 @@ func (r reviewReport) tables(o *reviewOptions) error {
 		if err := write(o.streams.Out, fmt.Sprintf("%s (%d)\n", view.title, len(view.table.Rows))); err != nil {
 			return err
 		}
+		// One printer for all would print the header of equal columns once.
+		printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.out.format == formatWide, NoHeaders: o.out.noHeaders})
 		if err := printer.PrintObj(view.table, o.streams.Out); err != nil {
 			return fmt.Errorf("write table: %w", err)
 		}
