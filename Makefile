@@ -13,7 +13,7 @@ FUZZTIME ?= 20000x
 REQUIRE ?= $(if $(CI),netns nodes chromium)
 export REQUIRE
 # What tests and generators need of Debian, by package name; make deps installs what is missing.
-DEBIAN := chromium clang conntrack iproute2 iptables llvm nftables
+DEBIAN := chromium clang-14 conntrack iproute2 iptables jq libbpf-dev linux-libc-dev llvm-14 nftables
 
 # Linters and generators are dependencies of tools/go.mod, pinned there, built by the go command when first used.
 TOOL := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
@@ -89,7 +89,8 @@ bench-compile: ## Measure the policy compiler: WORLD=FILE.jsonl[.gz] with one Ku
 ## @category Code
 
 .PHONY: generate
-generate: ## Write all generated files: deep copies, CRDs, and Calico's CRDs for the tests. Floats because Calico's order is one.
+generate: ## Write all generated files: deep copies, CRDs, Calico's CRDs for the tests, the BPF program. Floats because Calico's order is one.
+	$(GO) generate ./enforce/bpf
 	$(TOOL) controller-gen object paths=./api/... crd:allowDangerousTypes=true output:crd:dir=charts/saguard/files/crds
 	@crds=$$(mktemp -d); trap 'rm -rf "$$crds"' EXIT; \
 	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=github.com/projectcalico/api/pkg/apis/projectcalico/v3 output:crd:dir="$$crds"; \

@@ -1,0 +1,426 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+// The program on the FORWARD hook: what layout.h says about the maps, and rows.go about segments, is what it reads.
+//
+// One packet is judged by the state of one generation. Whoever writes puts (new, was, generation of the new) into every
+// element that changes, and then raises the generation: until then readers take "was". A reader that sees the generation
+// change under its hands starts again, so elements that nobody of the present generation refers to may be reused.
+#include <linux/bpf.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "layout.h"
+
+char __license[] SEC("license") = "Dual MIT/GPL";
+
+// The fields of kernel structures that are read; offsets are the running kernel's (CO-RE).
+#define KERNEL __attribute__((preserve_access_index))
+struct nf_hook_state {
+	__u8 pf;
+} KERNEL;
+struct sk_buff {
+	unsigned int len;
+	unsigned long _nfct;
+} KERNEL;
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+} KERNEL;
+
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 buffer__szk) __ksym;
+
+enum { DROP, ACCEPT }; // netfilter verdicts
+enum { PF_IPV4 = 2, PF_IPV6 = 10 };
+
+// enum ip_conntrack_info, the low bits of skb->_nfct; the rest is the connection, or 0.
+enum { CT_ESTABLISHED, CT_RELATED, CT_NEW, CT_REPLY, CT_RELATED_REPLY, CT_MASK = 7 };
+
+enum { HOPOPTS = 0, ICMP = 1, TCP = 6, UDP = 17, ROUTING = 43, FRAGMENT = 44, AUTH = 51, ICMPV6 = 58, DSTOPTS = 60, SCTP = 132, UDPLITE = 136 };
+
+#define MAX_EXTENSION_HEADERS 8
+#define MAX_TRIES 4
+#define MAX_HALVINGS 18 // of a row of at most 2^18 segments
+
+// The rate limit of events on one CPU: the time that one event costs and the most that is saved up.
+volatile const __u64 event_cost = 1000000;
+volatile const __u64 event_burst = 100000000;
+
+struct packet {
+	struct address source, destination;
+	__u16 port, source_port;
+	__u8 protocol;
+	__u8 readable; // ports and protocol are known
+	__u8 is_error; // an ICMP error
+};
+
+// The verdict at one end. The zero value, if it applies, denies.
+struct decision {
+	__u32 applies, allow, rule, log;
+};
+
+// barrier orders the loads before it and after it on every machine; the fetching atomic is a full barrier.
+static __always_inline void barrier_full(void)
+{
+	volatile __u64 word = 0;
+	__u64 was = __sync_fetch_and_add(&word, 0);
+	asm volatile("" ::"r"(was) : "memory");
+}
+
+#define READ(x) (*(volatile typeof(x) *)&(x))
+
+static __always_inline __u64 now_generation(void)
+{
+	__u32 zero = 0;
+	__u64 *g = bpf_map_lookup_elem(&generation, &zero);
+
+	return g ? READ(*g) : 0;
+}
+
+// port_header says how much of the packet the protocol's header takes at least; 0 if it has neither ports nor type and code.
+static __always_inline __u32 port_header(__u8 protocol)
+{
+	switch (protocol) {
+	case TCP:
+		return 20;
+	case SCTP:
+		return 12;
+	case UDP:
+	case UDPLITE:
+	case ICMP:
+	case ICMPV6:
+		return 8;
+	}
+	return 0;
+}
+
+static __always_inline void read_ports(struct bpf_dynptr *d, __u32 len, __u32 offset, struct packet *p)
+{
+	__u32 need = port_header(p->protocol);
+	__u8 buffer[4], *h;
+
+	if (!need) {
+		p->readable = 1;
+		return;
+	}
+	if (offset + need > len)
+		return;
+	h = bpf_dynptr_slice(d, offset, buffer, sizeof(buffer));
+	if (!h)
+		return;
+	p->readable = 1;
+	if (p->protocol == ICMP || p->protocol == ICMPV6) {
+		p->port = (__u16)h[0] << 8 | h[1];
+		if (p->protocol == ICMPV6)
+			p->is_error = h[0] < 128;
+		else // unreachable, source quench, redirect, time exceeded, parameter problem
+			p->is_error = h[0] == 3 || h[0] == 4 || h[0] == 5 || h[0] == 11 || h[0] == 12;
+		return;
+	}
+	p->source_port = (__u16)h[0] << 8 | h[1];
+	p->port = (__u16)h[2] << 8 | h[3];
+}
+
+static __always_inline int is_ipv4(struct address *a)
+{
+	return !a->high && (__u32)a->low == bpf_htonl(0xffff);
+}
+
+static __always_inline int read_ipv4(struct bpf_dynptr *d, __u32 len, struct packet *p)
+{
+	struct iphdr buffer, *ip = bpf_dynptr_slice(d, 0, &buffer, sizeof(buffer));
+
+	if (!ip)
+		return -1;
+	p->source.low = bpf_cpu_to_be64(0xffff00000000ull) | (__u64)ip->saddr << 32;
+	p->destination.low = bpf_cpu_to_be64(0xffff00000000ull) | (__u64)ip->daddr << 32;
+	p->protocol = ip->protocol;
+	// Fragments were put together before; if one comes all the same, it cannot be read.
+	if (!(ip->frag_off & bpf_htons(0x3fff)) && ip->ihl >= 5)
+		read_ports(d, len, ip->ihl * 4, p);
+	return 0;
+}
+
+static __always_inline int read_ipv6(struct bpf_dynptr *d, __u32 len, struct packet *p)
+{
+	struct ipv6hdr buffer, *ip = bpf_dynptr_slice(d, 0, &buffer, sizeof(buffer));
+	__u32 offset = sizeof(*ip);
+	__u8 protocol;
+	int i;
+
+	if (!ip)
+		return -1;
+	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
+	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
+	// An IPv4 address in an IPv6 header would get the rights of the IPv4 pod: unreadable.
+	if (is_ipv4(&p->source) || is_ipv4(&p->destination))
+		return 0;
+	protocol = ip->nexthdr;
+	for (i = 0; i < MAX_EXTENSION_HEADERS; i++) {
+		__u8 room[4], *h;
+
+		if (protocol != HOPOPTS && protocol != ROUTING && protocol != FRAGMENT && protocol != AUTH && protocol != DSTOPTS) {
+			p->protocol = protocol;
+			read_ports(d, len, offset, p);
+			return 0;
+		}
+		if (offset + 8 > len)
+			break;
+		h = bpf_dynptr_slice(d, offset, room, sizeof(room));
+		if (!h)
+			break;
+		if (protocol == FRAGMENT) {
+			if (h[2] || h[3] & 0xf9) // offset or more fragments, as for IPv4
+				break;
+			offset += 8;
+		} else if (protocol == AUTH) {
+			offset += ((__u32)h[1] + 2) * 4;
+		} else {
+			offset += ((__u32)h[1] + 1) * 8;
+		}
+		protocol = h[0];
+	}
+	p->protocol = protocol;
+	return 0;
+}
+
+// read_host says what is known of an address; -1 if the element was reused meanwhile.
+static __always_inline int read_host(struct address *a, __u64 now, __u32 *identity, __u32 *subject)
+{
+	struct host *h = bpf_map_lookup_elem(&hosts, a);
+	__u64 generation;
+
+	*identity = *subject = 0;
+	if (!h)
+		return 0;
+	generation = READ(h->generation);
+	*identity = generation <= now ? READ(h->identity) : READ(h->was_identity);
+	*subject = generation <= now ? READ(h->subject) : READ(h->was_subject);
+	return READ(h->key.high) == a->high && READ(h->key.low) == a->low ? 0 : -1;
+}
+
+static __always_inline __u32 prefix_identity(struct address *a, __u64 now)
+{
+	struct prefix_key key = { .bits = 128 };
+	struct prefix *p;
+
+	__builtin_memcpy(key.address, a, sizeof(key.address));
+	p = bpf_map_lookup_elem(&prefixes, &key);
+	if (!p)
+		return 0;
+	return READ(p->generation) <= now ? READ(p->identity) : READ(p->was_identity);
+}
+
+// A function that is not static is verified once and not at every call.
+
+// last_before returns the index of the last segment of the list that starts at start or before it; 0 is none.
+__noinline __u32 last_before(__u32 first, __u32 count, __u32 start)
+{
+	struct segment *s;
+	int i;
+
+	if (!count)
+		return 0;
+	for (i = 0; i < MAX_HALVINGS && count > 1; i++) {
+		__u32 half = count / 2, middle = first + half;
+
+		s = bpf_map_lookup_elem(&segments, &middle);
+		if (!s)
+			return 0;
+		if (s->start <= start) {
+			first = middle;
+			count -= half;
+		} else {
+			count = half;
+		}
+	}
+	return count == 1 ? first : 0;
+}
+
+// find returns the index of the segment of the row for the protocol of start, or for protocol 0 if it has none of its own.
+__noinline __u32 find(__u32 first, __u32 count, __u32 start, __u32 source_port)
+{
+	__u32 at = last_before(first, count, start);
+	struct segment *s = bpf_map_lookup_elem(&segments, &at);
+
+	if (s && (s->start ^ start) >> 16) {
+		at = last_before(first, count, start & 0xffff);
+		s = bpf_map_lookup_elem(&segments, &at);
+	}
+	if (s && s->flags & SPLIT)
+		return last_before(s->rule, s->log, source_port);
+	return at;
+}
+
+static __noinline int decide(struct packet *p, struct side *side, __u32 peer, __u64 now, struct decision *out)
+{
+	struct cell_key key = { .program = side->program, .identity = peer };
+	struct row row = side->fallback;
+	struct segment *s;
+	struct cell *c;
+	__u32 at;
+
+	c = bpf_map_lookup_elem(&cells, &key);
+	if (c) {
+		int current = READ(c->generation) <= now;
+		struct row own;
+
+		own.first = current ? READ(c->row.first) : READ(c->was.first);
+		own.count = current ? READ(c->row.count) : READ(c->was.count);
+		if (READ(c->key.program) != key.program || READ(c->key.identity) != key.identity)
+			return -1;
+		if (own.count)
+			row = own;
+	}
+	at = find(row.first, row.count, (__u32)p->protocol << 16 | p->port, p->source_port);
+	s = bpf_map_lookup_elem(&segments, &at);
+	if (!at || !s || s->flags & SPLIT)
+		return 0;
+	out->allow = s->flags & ALLOW;
+	out->rule = s->rule;
+	out->log = s->log;
+	return 0;
+}
+
+// judge decides at both ends by the state of one generation; -1 if it changed meanwhile.
+__noinline int judge(struct packet *p, struct decision *egress, struct decision *ingress)
+{
+	__u32 source, destination, source_subject, destination_subject;
+	__u64 now = now_generation();
+	int failed;
+
+	if (!p || !egress || !ingress) // for the verifier
+		return -1;
+	__builtin_memset(egress, 0, sizeof(*egress));
+	__builtin_memset(ingress, 0, sizeof(*ingress));
+	barrier_full();
+	failed = read_host(&p->source, now, &source, &source_subject);
+	failed |= read_host(&p->destination, now, &destination, &destination_subject);
+	egress->applies = !!source_subject;
+	ingress->applies = !!destination_subject;
+	if (!p->readable)
+		goto out;
+	if (source_subject) {
+		struct subject *s = bpf_map_lookup_elem(&subjects, &source_subject);
+
+		if (!destination)
+			destination = prefix_identity(&p->destination, now);
+		if (s) {
+			struct side side = s->egress;
+
+			failed |= decide(p, &side, destination, now, egress);
+		}
+	}
+	if (destination_subject && (!source_subject || egress->allow)) {
+		struct subject *s = bpf_map_lookup_elem(&subjects, &destination_subject);
+
+		if (!source)
+			source = prefix_identity(&p->source, now);
+		if (s) {
+			struct side side = s->ingress;
+
+			failed |= decide(p, &side, source, now, ingress);
+		}
+	}
+out:
+	barrier_full();
+	return failed || now_generation() != now ? -1 : 0;
+}
+
+__noinline int report(struct packet *p, __u32 rule, __u32 egress, __u32 allowed)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	__u32 zero = 0;
+	struct bucket *b = bpf_map_lookup_elem(&buckets, &zero);
+	struct event *e;
+
+	if (!b || !p)
+		return 0;
+	b->credit += now - b->filled;
+	b->filled = now;
+	if (b->credit > event_burst)
+		b->credit = event_burst;
+	if (b->credit < event_cost) {
+		b->lost++;
+		return 0;
+	}
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		b->lost++;
+		return 0;
+	}
+	b->credit -= event_cost;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->time = now;
+	e->lost = b->lost;
+	e->source = p->source;
+	e->destination = p->destination;
+	e->rule = rule;
+	e->port = p->port;
+	e->source_port = p->source_port;
+	e->protocol = p->protocol;
+	e->egress = egress;
+	e->allowed = allowed;
+	b->lost = 0;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+// conclude counts and reports what was decided at one end, and returns the verdict. Only the first packets of an allowed
+// connection are logged: the others would use up the limit.
+static __always_inline int conclude(struct packet *p, struct decision *d, __u32 egress, int established)
+{
+	__u64 *n;
+
+	if (!d->applies)
+		return ACCEPT;
+	n = bpf_map_lookup_elem(&hits, &d->rule);
+	if (n)
+		++*n;
+	if (d->log && (!d->allow || !established))
+		report(p, d->log, egress, d->allow);
+	if (d->allow)
+		return ACCEPT;
+	report(p, d->rule, egress, 0);
+	return DROP;
+}
+
+SEC("netfilter")
+int forward(struct bpf_nf_ctx *ctx)
+{
+	struct sk_buff *skb = ctx->skb;
+	unsigned long ct = skb->_nfct;
+	__u32 info = ct & CT_MASK, len = skb->len;
+	struct decision egress = {}, ingress = {};
+	struct packet p = {};
+	struct bpf_dynptr d;
+	int known = !!(ct & ~(unsigned long)CT_MASK), i, failed = -1;
+
+	if (known && info == CT_REPLY)
+		return ACCEPT;
+	// What cannot be read at all may be for an endpoint: fails closed.
+	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &d))
+		return DROP;
+	if (ctx->state->pf == PF_IPV4)
+		failed = read_ipv4(&d, len, &p);
+	else if (ctx->state->pf == PF_IPV6)
+		failed = read_ipv6(&d, len, &p);
+	if (failed)
+		return DROP;
+	if (known && p.is_error && (info == CT_RELATED || info == CT_RELATED_REPLY))
+		return ACCEPT;
+	for (i = 0; i < MAX_TRIES; i++) {
+		failed = judge(&p, &egress, &ingress);
+		if (!failed)
+			break;
+	}
+	if (failed) // the state changes faster than it can be read: fails closed
+		return DROP;
+	if (conclude(&p, &egress, 1, known && info == CT_ESTABLISHED) == DROP)
+		return DROP;
+	return conclude(&p, &ingress, 0, known && info == CT_ESTABLISHED);
+}
