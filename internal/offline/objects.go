@@ -14,13 +14,24 @@ import (
 
 // Objects are API objects on the way to a snapshot. The zero value is empty.
 type Objects struct {
-	resources    []policy.Resource
-	problems     []policy.Problem
-	notEndpoints map[string]string
-	seen         map[policy.Ref]string
-	assumed      []string
+	read      []*readObject
+	seen      map[policy.Ref]*readObject
+	workloads []workload // as they are ignored; see ReadTemplates
+	templates []*podTemplate
+	assumed   []policy.Resource
+	standIns  []string
 	// Ignored counts the objects of kinds that policy does not speak of, by "apiVersion kind".
 	Ignored map[string]int
+}
+
+// readObject is one object after parsing.
+type readObject struct {
+	key      policy.Ref // as once compares it
+	where    string
+	resource policy.Resource // nil if it has no effect
+	problems []policy.Problem
+	pod      *corev1.Pod // if it is one
+	why      string      // of a pod: why it is no endpoint
 }
 
 // maxListDepth bounds lists in lists.
@@ -59,44 +70,46 @@ func (o *Objects) add(where string, raw []byte, sem policy.Semantics, depth int)
 			o.Ignored = map[string]int{}
 		}
 		o.Ignored[list.APIVersion+" "+list.Kind]++
+		if makesPods(list.APIVersion, list.Kind) {
+			o.workloads = append(o.workloads, workload{where, list.APIVersion, list.Kind, slices.Clone(raw)})
+		}
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
-	if err := o.once(where, list.Kind, object); err != nil {
-		return err
+	read := newRead(where, object, sem)
+	if first := o.seen[read.key]; first != nil {
+		return fmt.Errorf("%s: %s is also in %s", where, policy.Ref{Kind: list.Kind, Namespace: read.key.Namespace, Name: read.key.Name}, first.where)
 	}
-	resource, problems := policy.Parse(object, sem)
-	o.problems = append(o.problems, problems...)
-	if resource != nil {
-		o.resources = append(o.resources, resource)
-	}
-	if pod, ok := object.Value.(*corev1.Pod); ok && resource == nil {
-		if o.notEndpoints == nil {
-			o.notEndpoints = map[string]string{}
-		}
-		why := policy.WhyNotEndpoint(pod, sem)
-		if why == "" {
-			why = "has an address that does not parse"
-		}
-		o.notEndpoints[pod.Namespace+"/"+pod.Name] = why
-	}
+	o.put(read)
 	return nil
 }
 
-// once refuses a second object of the same kind, namespace and name. Calico's two groups hold the same objects, so they
-// count as one kind.
-func (o *Objects) once(where, kind string, object policy.Object) error {
-	ref := policy.Ref{Kind: fmt.Sprintf("%T", object.Value), Namespace: object.Value.GetNamespace(), Name: object.Value.GetName()}
-	if first, ok := o.seen[ref]; ok {
-		return fmt.Errorf("%s: %s is also in %s", where, policy.Ref{Kind: kind, Namespace: ref.Namespace, Name: ref.Name}, first)
+// newRead parses an object. Its key has no API group for Calico's two, which hold the same objects and count as one kind.
+func newRead(where string, object policy.Object, sem policy.Semantics) *readObject {
+	out := &readObject{
+		key:   policy.Ref{Kind: fmt.Sprintf("%T", object.Value), Namespace: object.Value.GetNamespace(), Name: object.Value.GetName()},
+		where: where,
 	}
+	out.resource, out.problems = policy.Parse(object, sem)
+	if pod, ok := object.Value.(*corev1.Pod); ok {
+		out.pod = pod
+		if out.resource == nil {
+			if out.why = policy.WhyNotEndpoint(pod, sem); out.why == "" {
+				out.why = "has an address that does not parse"
+			}
+		}
+	}
+	return out
+}
+
+func (o *Objects) put(read *readObject) {
 	if o.seen == nil {
-		o.seen = map[policy.Ref]string{}
+		o.seen = map[policy.Ref]*readObject{}
 	}
-	o.seen[ref] = where
-	return nil
+	o.seen[read.key] = read
+	o.read = append(o.read, read)
 }
 
 // withTypeOf gives an item of a typed list ("PodList") the kind that the list says, if it has none of its own.
@@ -121,11 +134,19 @@ func withTypeOf(item json.RawMessage, apiVersion, kind string) json.RawMessage {
 }
 
 // AssumeNamespaces adds the namespaces that pods are in and that are not among the objects: manifests rarely hold them,
-// but no pod is without. They have the one label that the API server gives each. A scenario is complete, and there a
+// but no pod is without. They have the one label that the API server gives each, and so has now every other. A scenario is complete, and there a
 // missing namespace is a deleted one, in which nothing is allowed that no policy allows.
 func (o *Objects) AssumeNamespaces() {
+	for _, read := range o.read {
+		if n, ok := read.resource.(*policy.Namespace); ok && n.Labels[corev1.LabelMetadataName] != n.Name {
+			labels := map[string]string{}
+			maps.Copy(labels, n.Labels)
+			labels[corev1.LabelMetadataName] = n.Name
+			read.resource = &policy.Namespace{Name: n.Name, Labels: labels}
+		}
+	}
 	have, need := map[string]bool{}, map[string]bool{}
-	for _, r := range o.resources {
+	for _, r := range o.resources() {
 		switch r := r.(type) {
 		case *policy.Namespace:
 			have[r.Name] = true
@@ -135,19 +156,40 @@ func (o *Objects) AssumeNamespaces() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(need)) {
 		if !have[name] {
-			o.assumed = append(o.assumed, name)
-			o.resources = append(o.resources, &policy.Namespace{Name: name, Labels: map[string]string{corev1.LabelMetadataName: name}})
+			o.assumed = append(o.assumed, &policy.Namespace{Name: name, Labels: map[string]string{corev1.LabelMetadataName: name}})
 		}
 	}
 }
 
+func (o *Objects) resources() []policy.Resource {
+	var out []policy.Resource
+	for _, read := range o.read {
+		if read.resource != nil {
+			out = append(out, read.resource)
+		}
+	}
+	return append(out, o.assumed...)
+}
+
 // Problems are what did not parse in the objects, in the order they were added.
-func (o *Objects) Problems() []policy.Problem { return o.problems }
+func (o *Objects) Problems() []policy.Problem {
+	var out []policy.Problem
+	for _, read := range o.read {
+		out = append(out, read.problems...)
+	}
+	return out
+}
 
 // Snapshot puts the objects together.
 func (o *Objects) Snapshot(sem policy.Semantics) *policy.Snapshot {
-	return policy.NewSnapshot(0, sem, o.resources)
+	return policy.NewSnapshot(0, sem, o.resources())
 }
 
 // whyNot says why a pod is no endpoint, "" if there is none of that name.
-func (o *Objects) whyNot(namespace, name string) string { return o.notEndpoints[namespace+"/"+name] }
+func (o *Objects) whyNot(namespace, name string) string {
+	read := o.seen[policy.Ref{Kind: "*v1.Pod", Namespace: namespace, Name: name}]
+	if read == nil {
+		return ""
+	}
+	return read.why
+}

@@ -29,7 +29,9 @@ const (
 
 // VerdictConfig says what Verdict reads and writes.
 type VerdictConfig struct {
-	Paths     []string // files, directories, "-" for Stdin
+	Paths []string // files, directories, "-" for Stdin
+	// Objects are read instead of Paths if they are not nil: of a cluster, and complete.
+	Objects   *Objects
 	Flows     io.Reader
 	Stdin     io.Reader
 	Semantics policy.Semantics
@@ -42,12 +44,16 @@ type VerdictConfig struct {
 // Verdict answers `verdict -f PATH... --flows FILE`: objects from c.Paths, flows as a JSON array, a stream of JSON
 // objects or a YAML list. Nothing is written to Out if an object or a flow cannot be read; the error names them all.
 func Verdict(c VerdictConfig) error {
-	objects, err := ReadPaths(c.Paths, c.Stdin, c.Semantics)
-	if err != nil {
-		return err
+	objects := c.Objects
+	if objects == nil {
+		read, err := ReadPaths(c.Paths, c.Stdin, c.Semantics)
+		if err != nil {
+			return err
+		}
+		objects = read
+		objects.AssumeNamespaces()
 	}
-	objects.AssumeNamespaces()
-	if err := objects.note(c.Notes); err != nil {
+	if err := objects.Note(c.Notes); err != nil {
 		return err
 	}
 	flows, errs := readFlows(c.Flows)
@@ -70,20 +76,23 @@ func Verdict(c VerdictConfig) error {
 	return nil
 }
 
-// note writes problems, ignored kinds and assumptions.
-func (o *Objects) note(out io.Writer) error {
-	for _, p := range o.problems {
-		if _, err := fmt.Fprintf(out, "problem: %v\n", p); err != nil {
-			return fmt.Errorf("write notes: %w", err)
-		}
+// Note writes problems, ignored kinds and assumptions, one line each.
+func (o *Objects) Note(out io.Writer) error {
+	var lines []string
+	for _, p := range o.Problems() {
+		lines = append(lines, fmt.Sprintf("problem: %v", p))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(o.Ignored)) {
-		if _, err := fmt.Fprintf(out, "ignored: %d of %s\n", o.Ignored[kind], kind); err != nil {
-			return fmt.Errorf("write notes: %w", err)
-		}
+		lines = append(lines, fmt.Sprintf("ignored: %d of %s", o.Ignored[kind], kind))
 	}
-	for _, name := range o.assumed {
-		if _, err := fmt.Fprintf(out, "assumed: namespace %s exists\n", name); err != nil {
+	for _, n := range o.assumed {
+		lines = append(lines, fmt.Sprintf("assumed: namespace %s exists", n.Ref().Name))
+	}
+	for _, s := range o.standIns {
+		lines = append(lines, "assumed: "+s)
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
 			return fmt.Errorf("write notes: %w", err)
 		}
 	}
@@ -235,7 +244,7 @@ func (s *scenario) answer(notes io.Writer, sem policy.Semantics) ([]Answer, erro
 		return nil, bad.ToAggregate()
 	}
 	prefixed := notesFor{out: notes, name: s.Name}
-	return answers, objects.note(prefixed)
+	return answers, objects.Note(prefixed)
 }
 
 // notesFor puts the scenario's name before every note.
