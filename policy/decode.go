@@ -76,21 +76,26 @@ func Decode(raw []byte) (Object, error) {
 	if meta.Kind == "" || meta.APIVersion == "" {
 		return Object{}, errors.New("decode object: apiVersion and kind are required")
 	}
-	o := Object{Value: newValue(meta.APIVersion, meta.Kind), CRD: meta.APIVersion == calicoCRDVersion}
+	return DecodeAs(meta.APIVersion, meta.Kind, raw)
+}
+
+// DecodeAs is [Decode] for an object whose kind is known, such as an item of a list, which need not say it.
+func DecodeAs(apiVersion, kind string, raw []byte) (Object, error) {
+	o := Object{Value: newValue(apiVersion, kind), CRD: apiVersion == calicoCRDVersion}
 	if o.Value == nil {
-		return Object{}, fmt.Errorf("decode %s %s: %w", meta.APIVersion, meta.Kind, ErrUnknownKind)
+		return Object{}, fmt.Errorf("decode %s %s: %w", apiVersion, kind, ErrUnknownKind)
 	}
 	strict, err := kjson.UnmarshalStrict(raw, o.Value)
 	if err != nil {
-		return Object{}, fmt.Errorf("decode %s %s: %w", meta.APIVersion, meta.Kind, err)
+		return Object{}, fmt.Errorf("decode %s %s: %w", apiVersion, kind, err)
 	}
 	if o.Value.GetName() == "" {
-		return Object{}, fmt.Errorf("decode %s %s: metadata.name is required", meta.APIVersion, meta.Kind)
+		return Object{}, fmt.Errorf("decode %s %s: metadata.name is required", apiVersion, kind)
 	}
 	for _, err := range strict {
 		var path kjson.FieldError // an interface
 		if !errors.As(err, &path) {
-			return Object{}, fmt.Errorf("decode %s %s: %w", meta.APIVersion, meta.Kind, err)
+			return Object{}, fmt.Errorf("decode %s %s: %w", apiVersion, kind, err)
 		}
 		o.Unknown = append(o.Unknown, path.FieldPath())
 	}

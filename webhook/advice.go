@@ -2,17 +2,22 @@ package webhook
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 )
 
-// advise returns warnings that help whoever writes a policy and decide nothing: what of it saguard's agent does not enforce
-// (package policy says the same of such a policy). Each is at most maxWarning characters.
+// advise returns warnings that help whoever writes a policy and decide nothing. Each is at most maxWarning characters.
 func advise(f *Facts) []string {
 	if f.Policy == nil || f.SamePolicy {
 		return nil
 	}
+	return slices.Concat(adviseUnsupported(f), adviseShadowed(f), adviseNobody(f))
+}
+
+// adviseUnsupported says what of a policy saguard's agent does not enforce (package policy says the same of such a policy).
+func adviseUnsupported(f *Facts) []string {
 	var fields []string
 	host := func(spec *v3.GlobalNetworkPolicySpec) {
 		for _, one := range []struct {

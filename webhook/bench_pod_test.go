@@ -73,7 +73,7 @@ func podHandler(b *testing.B) *webhook.Handler {
 	w := busyWorld{world: newWorld(), asked: &asked{}}
 	g := identityGuard(v1alpha1.ModeEnforce)
 	g.Spec.NamespaceSelector.MatchLabels = map[string]string{"env": "prod"}
-	set, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{g}, nil)
+	set, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{g})
 	if len(problems) > 0 {
 		b.Fatal(problems)
 	}

@@ -144,7 +144,7 @@ func busyHandler(b *testing.B, asked *asked) *webhook.Handler {
 			NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}},
 			Labels:            &v1alpha1.LabelGuard{Mode: v1alpha1.ModeEnforce, Keys: []v1alpha1.LabelKeyPattern{"role", "team", "example.com/*"}},
 		},
-	}}, nil)
+	}})
 	if len(problems) > 0 {
 		b.Fatal(problems)
 	}

@@ -92,7 +92,7 @@ func judgeFindings(ctx context.Context, check string, findings []Finding, s iden
 	if len(findings) == 0 {
 		return nil // most checks of most requests
 	}
-	var out []Judged
+	out := make([]Judged, 0, min(len(findings), 1024))
 	refused, left := make(map[v1alpha1.Mode]int), make(map[v1alpha1.Mode]int)
 	for _, found := range findings {
 		j := Judged{Finding: found, Check: check}

@@ -128,10 +128,18 @@ func TestLabelUse(t *testing.T) {
 		"no guard at all": {op: create, new: account("web", "role", "intern"), change: func(w *world, _ *webhook.Request) { w.guards = nil }},
 		"a key that only policies read": {op: create, new: account("web", "team", "x"), asked: true, denied: []string{"team=x"}, change: func(w *world, _ *webhook.Request) {
 			w.guards[0].Spec.Labels.FromPolicies = true
-			w.policyKeys = []string{"team"}
+			w.policyKeys = guard.PolicyKeys{"": {"team"}}
+		}},
+		"a key that policies read of accounts of this namespace": {op: create, new: account("web", "team", "x"), asked: true, denied: []string{"team=x"}, change: func(w *world, _ *webhook.Request) {
+			w.guards[0].Spec.Labels.FromPolicies = true
+			w.policyKeys = guard.PolicyKeys{"prod": {"team"}}
+		}},
+		"a key that policies read of accounts of another namespace": {op: create, new: account("web", "team", "x"), change: func(w *world, _ *webhook.Request) {
+			w.guards[0].Spec.Labels.FromPolicies = true
+			w.policyKeys = guard.PolicyKeys{"dev": {"team"}}
 		}},
 		"a key that policies read, where the guard does not ask for them": {op: create, new: account("web", "team", "x"), change: func(w *world, _ *webhook.Request) {
-			w.policyKeys = []string{"team"}
+			w.policyKeys = guard.PolicyKeys{"": {"team"}}
 		}},
 		"the strictest of two guards wins": {op: create, new: account("web", "role", "intern"), asked: true, denied: []string{"role=intern"}, change: func(w *world, _ *webhook.Request) {
 			w.guards = []v1alpha1.ServiceAccountGuard{labelGuard(v1alpha1.ModeAudit, "role"), labelGuard(v1alpha1.ModeEnforce, "role"), labelGuard(v1alpha1.ModeOff, "role")}

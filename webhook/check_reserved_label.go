@@ -25,6 +25,7 @@ func runReservedLabel(f *Facts) ([]Finding, error) {
 	}
 	out := reservedFindings(mode, nil, f.Account.labels(), f.OldAccount.labels())
 	out = append(out, reservedFindings(mode, nil, f.NamespaceObject.labels(), f.OldNamespaceObject.labels())...)
+	out = append(out, reservedFindings(mode, nil, f.Relabelled.labels(), f.OldRelabelled.labels())...)
 	out = append(out, reservedOfEndpoints(f, mode)...)
 	if f.FromTemplate {
 		return out, nil

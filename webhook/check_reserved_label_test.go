@@ -159,3 +159,62 @@ func TestReservedLabelOnNamespaces(t *testing.T) {
 		}
 	}
 }
+
+// The subresources through which labels of pods and namespaces can be changed all the same.
+func TestReservedLabelBySubresource(t *testing.T) {
+	update, create := admissionv1.Update, admissionv1.Create
+	type door struct {
+		resource, subresource string
+		op                    admissionv1.Operation
+	}
+	var doors []door
+	for _, s := range webhook.RelabellingPodSubresources() {
+		op := update
+		if s == "binding" {
+			op = create
+		}
+		doors = append(doors, door{resource: "pods", subresource: s, op: op})
+	}
+	for _, s := range webhook.RelabellingNamespaceSubresources() {
+		doors = append(doors, door{resource: "namespaces", subresource: s, op: update})
+	}
+	doors = append(doors, door{resource: "bindings", op: create})
+	for _, d := range doors {
+		ask := func(now, was object) *webhook.Request {
+			var old any
+			if d.op == update {
+				old = at(was, "metadata", "labels")
+			}
+			req := request(t, d.op, "alice", d.resource, at(now, "metadata", "labels"), old)
+			req.Name, req.Subresource = "w", d.subresource
+			return req
+		}
+		for name, tc := range map[string]struct {
+			now, was object
+			denied   []string
+			change   func(*world)
+		}{
+			"another label":              {now: object{"role": "x"}, was: object{}},
+			"a reserved label":           {now: object{"role": "x", "pcsa.role": "x"}, was: object{"role": "x"}, denied: []string{"write label pcsa.role=x", "metadata.labels[pcsa.role]"}},
+			"a reserved label that goes": {now: object{}, was: object{"pcsa.role": "x"}},
+			"mode Off":                   {now: object{"pcsa.role": "x"}, change: func(w *world) { w.guards[0].Spec.Policies.Hygiene = v1alpha1.ModeOff }},
+		} {
+			t.Run(d.resource+"/"+d.subresource+"/"+name, func(t *testing.T) {
+				w := onlyHygiene()
+				if tc.change != nil {
+					tc.change(w)
+				}
+				newRig(t, w).expect(t, ask(tc.now, tc.was), tc.denied, false)
+			})
+		}
+		if d.op == update {
+			kept := object{"pcsa.role": "x"}
+			newRig(t, onlyHygiene()).expect(t, ask(kept, kept), nil, false)
+			half := ask(kept, kept)
+			half.OldObject = nil
+			if resp := newRig(t, onlyHygiene()).Validate(t.Context(), half); resp.Allowed {
+				t.Errorf("%+v is allowed though half of it is missing", d)
+			}
+		}
+	}
+}

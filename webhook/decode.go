@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -33,7 +34,7 @@ func (f *Facts) decode() error {
 		return decodeNew(f, &f.PodCertificate)
 	case gr == resourceSecrets && f.Subresource == "":
 		return decodePair(f, &f.Secret, &f.OldSecret)
-	case gr == resourceNamespaces && f.Subresource == "":
+	case gr == resourceNamespaces && (f.Subresource == "" || slices.Contains(RelabellingNamespaceSubresources(), f.Subresource)):
 		return decodePair(f, &f.NamespaceObject, &f.OldNamespaceObject)
 	case (gr == resourceRoleBindings || gr == resourceClusterRoleBindings) && f.Subresource == "":
 		return decodePair(f, &f.Binding, &f.OldBinding)
@@ -41,6 +42,8 @@ func (f *Facts) decode() error {
 		return decodePair(f, &f.EndpointSet, &f.OldEndpointSet)
 	case gr == resourcePods && f.Subresource == "":
 		return f.decodePod()
+	case gr == resourcePods && slices.Contains(RelabellingPodSubresources(), f.Subresource), gr == resourceBindings && f.Subresource == "":
+		return decodePair(f, &f.Relabelled, &f.OldRelabelled)
 	case gr == resourcePods && f.Subresource == subresourceEphemeralContainers:
 		return f.decodeEphemeralContainers()
 	default:

@@ -11,6 +11,8 @@ import (
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/policy/reference"
+	"github.com/saguard/saguard/policy/shadow"
 )
 
 // Facts is all that a check may look at.
@@ -48,10 +50,18 @@ type Facts struct {
 	Secret, OldSecret                   *secret
 	NamespaceObject, OldNamespaceObject *labelled
 	Binding, OldBinding                 *binding
+	// Relabelled and OldRelabelled are set for the subresources of pods that can change labels: the pod itself, or the Binding
+	// whose labels it is to get.
+	Relabelled, OldRelabelled *labelled
 	// Policy and OldPolicy are set for Calico's policies where a guard guards them: as it would be, and as it is.
 	Policy, OldPolicy *policyView
 	// SamePolicy says that an update changes nothing of what the policy says.
 	SamePolicy bool
+	// Shadow is the enforced policy that Policy is, among Others, which exist; nil and Unknown where nothing is to be said of it.
+	Shadow *shadow.Policy
+	Others decision.Fact[shadow.Others]
+	// Nobody is what Policy names and no account is or has.
+	Nobody []reference.Mention
 	// EndpointSet and OldEndpointSet are set for network sets and host endpoints that are created or updated.
 	EndpointSet, OldEndpointSet *endpointSet
 }
@@ -70,6 +80,12 @@ type World interface {
 	Namespace(ctx context.Context, name string, fresh bool) decision.Fact[guard.Namespace]
 	// PodAccount looks up as whom a pod runs; if memory does not hold that, at the API server.
 	PodAccount(ctx context.Context, namespace, name string) decision.Fact[identity.Pod]
+	// Others are the policies that exist, among which one of the namespace stands; "" is that of global ones. Unknown if memory may
+	// not hold them all.
+	Others(namespace string) decision.Fact[shadow.Others]
+	// AnyAccount reports whether there is an account that the grant speaks of, in the namespace or with "" in any. Unknown if memory
+	// may not hold them all.
+	AnyAccount(namespace string, g reference.Grant) decision.Fact[bool]
 	// Revision counts the changes that memory has seen.
 	Revision() uint64
 }
@@ -117,7 +133,7 @@ func (h *Handler) gatherGuards(ctx context.Context, f *Facts) error {
 	}
 	deletes := f.Operation == admissionv1.Delete && identity.DeletesForNamespaces(f.Subject.User)
 	if !deletes && !guards.NeedsNamespaceLabels() {
-		f.Guards = guards.ForNamespace(nil, f.Subject)
+		f.Guards = guards.ForNamespace(f.Request.Namespace, nil, f.Subject)
 		return nil
 	}
 	f.Namespace = h.world.Namespace(ctx, f.Request.Namespace, deletes)
@@ -125,7 +141,7 @@ func (h *Handler) gatherGuards(ctx context.Context, f *Facts) error {
 	if !ok {
 		return &failure{code: statusUnavailable, reason: ReasonNamespaceUnknown, err: fmt.Errorf("namespace %q: %s", f.Request.Namespace, f.Namespace)}
 	}
-	f.Guards = guards.ForNamespace(ns.Labels, f.Subject)
+	f.Guards = guards.ForNamespace(f.Request.Namespace, ns.Labels, f.Subject)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ import (
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/policy/reference"
+	"github.com/saguard/saguard/policy/shadow"
 	"github.com/saguard/saguard/rbac"
 	"github.com/saguard/saguard/webhook"
 )
@@ -28,7 +31,7 @@ import (
 type world struct {
 	guards     []v1alpha1.ServiceAccountGuard
 	bands      []v1alpha1.PolicyBand
-	policyKeys []string
+	policyKeys guard.PolicyKeys
 	namespaces map[string]guard.Namespace
 	notSynced  string
 	// unreadPolicies says which policies have not been read.
@@ -37,6 +40,9 @@ type world struct {
 	rbac           *rbac.Store
 	pods           map[string]decision.Fact[identity.Pod] // by namespace/name; Absent where there is none
 	lookups        int                                    // of pods
+	others         decision.Fact[shadow.Others]
+	// accounts are those that are known, by namespace and name, with their labels; nil = unknown.
+	accounts map[string]map[string]string
 }
 
 func newWorld() *world {
@@ -72,6 +78,23 @@ func (w *world) PodAccount(_ context.Context, namespace, name string) decision.F
 		return p
 	}
 	return decision.Absent[identity.Pod]()
+}
+
+func (w *world) Others(string) decision.Fact[shadow.Others] { return w.others }
+
+func (w *world) AnyAccount(namespace string, g reference.Grant) decision.Fact[bool] {
+	if w.accounts == nil {
+		return decision.Unknown[bool]("not read")
+	}
+	for name, labels := range w.accounts {
+		ns, name, _ := strings.Cut(name, "/")
+		value, has := labels[g.Key]
+		if (namespace == "" || namespace == ns) &&
+			(g.Kind == reference.Account && name == g.Value || g.Kind == reference.Label && has && value == g.Value || g.Kind == reference.AnyValue && has) {
+			return decision.Known(true)
+		}
+	}
+	return decision.Known(false)
 }
 
 // grant lets user do verb on resource[/subresource] names in namespace; namespace "" grants cluster-wide.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/saguard/saguard/audit"
+	"github.com/saguard/saguard/internal/decision"
 )
 
 // HTTP status codes of refusals.
@@ -116,6 +117,9 @@ func (h *Handler) judge(ctx context.Context, r *Request) (f *Facts, d Decision) 
 		return f, refuse(err)
 	}
 	d = decide(f, judged)
+	if d.Verdict == decision.Allow {
+		h.gatherAdvice(f)
+	}
 	d.Warnings = append(d.Warnings, advise(f)...)
 	return f, d
 }

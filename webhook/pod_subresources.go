@@ -15,6 +15,14 @@ func IgnoredPodSubresources() []string {
 	return []string{"binding", "eviction", "log", "resize", "status"}
 }
 
+// RelabellingPodSubresources can change a pod's labels, for check reserved-label: an update of status keeps nothing but the spec and
+// the owners of the pod that is there, and a binding's labels are put on the pod (k8s.io/kubernetes pkg/registry/core/pod, v1.36).
+// The old resource bindings does the same as the second.
+func RelabellingPodSubresources() []string { return []string{"binding", "status"} }
+
+// RelabellingNamespaceSubresources can change a namespace's labels (k8s.io/kubernetes pkg/registry/core/namespace, v1.36).
+func RelabellingNamespaceSubresources() []string { return []string{"finalize", "status"} }
+
 // intoPod completes "you may not ...", in front of the pod; "" for a subresource that nobody has named.
 func intoPod(subresource string) string {
 	switch subresource {

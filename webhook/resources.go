@@ -10,6 +10,7 @@ import (
 var (
 	resourceServiceAccounts     = schema.GroupResource{Resource: "serviceaccounts"}
 	resourcePods                = schema.GroupResource{Resource: "pods"}
+	resourceBindings            = schema.GroupResource{Resource: "bindings"}
 	resourceSecrets             = schema.GroupResource{Resource: "secrets"}
 	resourceNamespaces          = schema.GroupResource{Resource: "namespaces"}
 	resourceRoleBindings        = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
@@ -26,7 +27,7 @@ const subresourceToken = "token"
 // whatever somebody called them.
 func isNamed(gr schema.GroupResource) bool {
 	switch gr {
-	case resourceServiceAccounts, resourcePods, resourceSecrets, resourceNamespaces, resourceRoleBindings,
+	case resourceServiceAccounts, resourcePods, resourceBindings, resourceSecrets, resourceNamespaces, resourceRoleBindings,
 		resourceClusterRoleBindings, resourcePodCertificates, resourceGuards, resourceBands:
 		return true
 	default:

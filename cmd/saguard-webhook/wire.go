@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -165,6 +166,9 @@ func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, 
 		WhyNotCurrent:     func() string { return watcher.WhyNotCurrent() },
 		WhyPoliciesUnread: func() string { return watcher.WhyPoliciesUnread() },
 		Namespace:         watch.LiveNamespace(api),
+		PoliciesCurrent:   func() bool { return watcher.PoliciesCurrent() },
+		TiersCurrent:      func() bool { return watcher.TiersCurrent() },
+		AccountsCurrent:   func() bool { return watcher.Current(watch.AccountsName) },
 		PodsCurrent:       func() bool { return watcher.Current(watch.PodsName) },
 		Pod:               watch.LivePod(podAPI),
 	}, func(problems []guard.Problem) {
@@ -175,7 +179,7 @@ func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, 
 	sources := watch.Admission(cluster, func(id state.PolicyID, n int) {
 		log.Info("policy has selectors that do not parse; the keys they mean are not guarded", "resource", id.Resource, "namespace", id.Namespace, "name", id.Name, "selectors", n)
 	})
-	watcher = watch.New(api, log.WithName("watch"), time.Now, append(sources, watch.Pods(cluster, podAPI))...)
+	watcher = watch.New(api, log.WithName("watch"), time.Now, slices.Concat(sources, watch.Advice(cluster), []watch.Source{watch.Pods(cluster, podAPI)})...)
 	return cluster, watcher, api, nil
 }
 

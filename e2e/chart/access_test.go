@@ -23,7 +23,7 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 	}
 	for _, verb := range read {
 		for _, resource := range []string{
-			"namespaces.", "pods.",
+			"namespaces.", "pods.", "serviceaccounts.",
 			"roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
 			"rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
 			"serviceaccountguards.saguard.io", "policybands.saguard.io",
@@ -31,7 +31,7 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 			want[verb+" "+resource] = true
 		}
 		for _, group := range []string{"projectcalico.org", "crd.projectcalico.org"} {
-			for _, resource := range []string{"networkpolicies", "globalnetworkpolicies", "stagednetworkpolicies", "stagedglobalnetworkpolicies"} {
+			for _, resource := range []string{"networkpolicies", "globalnetworkpolicies", "stagednetworkpolicies", "stagedglobalnetworkpolicies", "tiers"} {
 				want[verb+" "+resource+"."+group] = true
 			}
 		}

@@ -3,7 +3,7 @@ package chart
 import "testing"
 
 func TestEveryObjectDecodesStrictlyIntoItsType(t *testing.T) {
-	for name, values := range cases {
+	for name, values := range allCases() {
 		t.Run(name, func(t *testing.T) {
 			rendered := render(t, values)
 			if got, want := len(typed(t, rendered)), len(rendered.Objects); got != want || got == 0 {
@@ -18,7 +18,7 @@ func TestObjectsAreNamedOnceAndStayInTheirNamespace(t *testing.T) {
 		"CustomResourceDefinition": true, "ClusterRole": true, "ClusterRoleBinding": true,
 		"ValidatingWebhookConfiguration": true, "MutatingWebhookConfiguration": true,
 	}
-	for name, values := range cases {
+	for name, values := range allCases() {
 		t.Run(name, func(t *testing.T) {
 			seen := map[string]bool{}
 			for _, object := range render(t, values).Objects {

@@ -114,6 +114,7 @@ func TestIdentityRequestsThatAreSent(t *testing.T) {
 
 		pods, workloads, credentials = "pods.validate.saguard.io", "workloads.validate.saguard.io", "credentials.validate.saguard.io"
 		secrets, namespaces          = "secrets.validate.saguard.io", "namespaces.validate.saguard.io"
+		relabelling                  = "relabelling.validate.saguard.io"
 		bindings, custom             = "bindings.validate.saguard.io", "customworkloads.validate.saguard.io"
 	)
 	owned := func(apiVersion, kind string) string {
@@ -201,6 +202,15 @@ func TestIdentityRequestsThatAreSent(t *testing.T) {
 		"a namespace without labels":               {identityRequest{kind: "Namespace", object: `{metadata: {name: n}}`}, ""},
 		"a namespace with a reserved label":        {identityRequest{kind: "Namespace", object: `{metadata: {name: n, labels: {projectcalico.org/name: m}}}`}, namespaces},
 		"a namespace that keeps a reserved label":  {identityRequest{kind: "Namespace", old: `{metadata: {name: n, labels: {pcns.a: b}}}`, object: `{metadata: {name: n, labels: {pcns.a: b}, annotations: {c: d}}}`}, ""},
+		"a reserved label by a pod's status":       {identityRequest{kind: "Pod", subresource: "status", old: pod, object: `{metadata: {name: p, labels: {pcsa.role: x}}}`}, relabelling},
+		"a label by a pod's status":                {identityRequest{kind: "Pod", subresource: "status", old: pod, object: `{metadata: {name: p, labels: {role: x}}}`}, ""},
+		"a reserved label that status keeps":       {identityRequest{kind: "Pod", subresource: "status", old: `{metadata: {name: p, labels: {pcsa.role: x}}}`, object: `{metadata: {name: p, labels: {pcsa.role: x}}, status: {phase: Running}}`}, ""},
+		"a binding of a pod":                       {identityRequest{kind: "Binding", resource: "pods", subresource: "binding", object: `{metadata: {name: p, labels: {topology.kubernetes.io/zone: z}}, target: {name: n}}`}, ""},
+		"a reserved label by a pod's binding":      {identityRequest{kind: "Binding", resource: "pods", subresource: "binding", object: `{metadata: {name: p, labels: {pcsa.role: x}}, target: {name: n}}`}, relabelling},
+		"a reserved label by a bare Binding":       {identityRequest{kind: "Binding", object: `{metadata: {name: p, labels: {pcsa.role: x}}, target: {name: n}}`}, relabelling},
+		"a reserved label by namespace's status":   {identityRequest{kind: "Namespace", subresource: "status", old: `{metadata: {name: n}}`, object: `{metadata: {name: n, labels: {pcns.a: b}}}`}, relabelling},
+		"a reserved label by namespace's finalize": {identityRequest{kind: "Namespace", subresource: "finalize", old: `{metadata: {name: n}}`, object: `{metadata: {name: n, labels: {pcns.a: b}}}`}, relabelling},
+		"the end of a namespace, finalized":        {identityRequest{kind: "Namespace", subresource: "finalize", old: `{metadata: {name: n, labels: {pcns.a: b}}, spec: {finalizers: [kubernetes]}}`, object: `{metadata: {name: n, labels: {pcns.a: b}}}`}, ""},
 		"a binding of default":                     {identityRequest{kind: "RoleBinding", object: toDefault}, bindings},
 		"a cluster-wide binding of default":        {identityRequest{kind: "ClusterRoleBinding", object: toDefault}, bindings},
 		"a binding of somebody else":               {identityRequest{kind: "RoleBinding", object: toBob}, ""},

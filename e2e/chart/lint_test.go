@@ -13,7 +13,7 @@ func TestHelmLintFindsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range cases {
+	for name, values := range allCases() {
 		result := lint.AllWithKubeVersion(dir, valuesOf(t, values), "saguard-system", version)
 		for _, message := range result.Messages {
 			if message.Severity >= support.WarningSev {

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,44 @@ networkPolicy:
   metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   egress: [{to: [{ipBlock: {cidr: 10.0.0.0/28}}], ports: [{port: 6443, protocol: TCP}]}]
 serviceMonitor: {enabled: true, labels: {release: prometheus}, interval: 15s}`,
+}
+
+// agentCases are installations with the agent.
+var agentCases = map[string]string{
+	"agent":         `{agent: {enabled: true}}`,
+	"agent-cleanup": `{agent: {enabled: true, cleanup: true}}`,
+	"agent-nft":     `{rbac: {create: false}, agent: {enabled: true, backend: nft, serviceAccount: {create: false, name: theirs}, priorityClassName: "", tolerations: [], resources: {}}}`,
+	"agent-everything": `
+nameOverride: guard
+commonLabels: {team: platform}
+imagePullSecrets: [{name: pull}]
+serviceMonitor: {enabled: true, labels: {release: prometheus}}
+agent:
+  enabled: true
+  image: {registry: "registry.example.com:5000", repository: mirror/agent, digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", pullPolicy: Always}
+  backend: bpf
+  dataplane: forward
+  podCIDRs: [10.244.0.0/16, "fd00:10:244::/56"]
+  logLevel: debug
+  packetLogRate: 0
+  identityCheck: {trustDomains: [cluster.local], plaintextNamespaces: [legacy], socketDir: /var/run/guard, socketGroup: 1337}
+  serviceAccount: {name: guard-agent, annotations: {example.com/role: none}}
+  metricsPort: 9100
+  healthPort: 9101
+  extraArgs: [--kube-api-qps=100]
+  extraEnv: [{name: GOMEMLIMIT, value: 400MiB}]
+  podAnnotations: {example.com/scrape: "true"}
+  podLabels: {example.com/tier: node}
+  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: virtual, operator: DoesNotExist}]}]}}}
+  maxUnavailable: 3
+  terminationGracePeriodSeconds: 5`,
+}
+
+// allCases are both.
+func allCases() map[string]string {
+	all := maps.Clone(cases)
+	maps.Copy(all, agentCases)
+	return all
 }
 
 // valuesOf reads values in YAML; CA stands for caBundle.

@@ -48,6 +48,8 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		issued  = `{certificates: {source: certManager}}`
 		policy  = `{networkPolicy: {enabled: true}}`
 		monitor = `{serviceMonitor: {enabled: true}}`
+		agent   = `{agent: {enabled: true}}`
+		checks  = `{agent: {enabled: true, identityCheck: {trustDomains: [d]}}}`
 	)
 	// The base, and what is laid over it; the comparison is of the two.
 	changes := map[string][2]string{
@@ -105,6 +107,40 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"webhook.podDisruptionBudget.enabled":      {``, `{webhook: {podDisruptionBudget: {enabled: false}}}`},
 		"webhook.podDisruptionBudget.minAvailable": {``, `{webhook: {podDisruptionBudget: {minAvailable: 2}}}`},
 		"webhook.service.annotations":              {``, `{webhook: {service: {annotations: {a: b}}}}`},
+		"agent.enabled":                            {``, agent},
+		"agent.image.registry":                     {agent, `{agent: {image: {registry: r}}}`},
+		"agent.image.repository":                   {agent, `{agent: {image: {repository: r}}}`},
+		"agent.image.tag":                          {agent, `{agent: {image: {tag: t}}}`},
+		"agent.image.digest":                       {agent, `{agent: {image: {digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}}`},
+		"agent.image.pullPolicy":                   {agent, `{agent: {image: {pullPolicy: Never}}}`},
+		"agent.backend":                            {agent, `{agent: {backend: nft}}`},
+		"agent.dataplane":                          {agent, `{agent: {dataplane: forward}}`},
+		"agent.podCIDRs":                           {agent, `{agent: {podCIDRs: [10.0.0.0/8]}}`},
+		"agent.cleanup":                            {agent, `{agent: {cleanup: true}}`},
+		"agent.logLevel":                           {agent, `{agent: {logLevel: debug}}`},
+		"agent.packetLogRate":                      {agent, `{agent: {packetLogRate: 1}}`},
+		"agent.identityCheck.trustDomains":         {agent, `{agent: {identityCheck: {trustDomains: [x]}}}`},
+		"agent.serviceAccount.name":                {agent, `{agent: {serviceAccount: {name: x}}}`},
+		"agent.serviceAccount.annotations":         {agent, `{agent: {serviceAccount: {annotations: {a: b}}}}`},
+		"agent.metricsPort":                        {agent, `{agent: {metricsPort: 1}}`},
+		"agent.healthPort":                         {agent, `{agent: {healthPort: 1}}`},
+		"agent.extraArgs":                          {agent, `{agent: {extraArgs: [--x]}}`},
+		"agent.extraEnv":                           {agent, `{agent: {extraEnv: [{name: X}]}}`},
+		"agent.podAnnotations":                     {agent, `{agent: {podAnnotations: {a: b}}}`},
+		"agent.podLabels":                          {agent, `{agent: {podLabels: {a: b}}}`},
+		"agent.resources":                          {agent, `{agent: {resources: {limits: {cpu: 1}}}}`},
+		"agent.priorityClassName":                  {agent, `{agent: {priorityClassName: x}}`},
+		"agent.priorityQuota":                      {agent, `{agent: {priorityQuota: false}}`},
+		"agent.nodeSelector":                       {agent, `{agent: {nodeSelector: {a: b}}}`},
+		"agent.tolerations":                        {agent, `{agent: {tolerations: []}}`},
+		"agent.affinity":                           {agent, `{agent: {affinity: {nodeAffinity: {}}}}`},
+		"agent.maxUnavailable":                     {agent, `{agent: {maxUnavailable: 1}}`},
+		"agent.podSecurityContext":                 {agent, `{agent: {podSecurityContext: {fsGroup: 1}}}`},
+		"agent.terminationGracePeriodSeconds":      {agent, `{agent: {terminationGracePeriodSeconds: 31}}`},
+		"agent.identityCheck.plaintextNamespaces":  {checks, `{agent: {identityCheck: {plaintextNamespaces: [x]}}}`},
+		"agent.identityCheck.socketDir":            {checks, `{agent: {identityCheck: {socketDir: /x}}}`},
+		"agent.identityCheck.socketGroup":          {checks, `{agent: {identityCheck: {socketGroup: 1}}}`},
+		"agent.serviceAccount.create":              {`{agent: {enabled: true, serviceAccount: {name: x}}}`, `{agent: {serviceAccount: {create: false}}}`},
 		"networkPolicy.enabled":                    {``, policy},
 		"networkPolicy.webhookFrom":                {policy, `{networkPolicy: {webhookFrom: [{podSelector: {}}]}}`},
 		"networkPolicy.metricsFrom":                {policy, `{networkPolicy: {metricsFrom: [{podSelector: {}}]}}`},
@@ -156,10 +192,10 @@ func TestEveryValueReadIsInValuesAndSchema(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no templates: %v", err)
 	}
-	read := regexp.MustCompile(`(?:\.Values|\$webhook|\$image)(?:\.[A-Za-z]+)+`)
+	read := regexp.MustCompile(`(?:\.Values|\$webhook|\$agent|\$image)(?:\.[A-Za-z]+)+`)
 	for _, file := range files {
 		for _, found := range read.FindAllString(readFile(t, file), -1) {
-			path := strings.NewReplacer("$.Values.", "", ".Values.", "", "$webhook", "webhook", "$image", "webhook.image").Replace(found)
+			path := strings.NewReplacer("$.Values.", "", ".Values.", "", "$webhook", "webhook", "$agent", "agent", "$image", "webhook.image").Replace(found)
 			if !slices.ContainsFunc(paths, func(p string) bool { return p == path || strings.HasPrefix(p, path+".") }) {
 				t.Errorf("%s reads %s, which values.yaml does not have", file, path)
 			}

@@ -29,7 +29,7 @@ var groups = []schema.GroupVersion{{Group: "projectcalico.org", Version: "v3"}, 
 var plurals = map[string]string{
 	"NetworkPolicy": "networkpolicies", "GlobalNetworkPolicy": "globalnetworkpolicies",
 	"StagedNetworkPolicy": "stagednetworkpolicies", "StagedGlobalNetworkPolicy": "stagedglobalnetworkpolicies",
-	"NetworkSet": "networksets", "GlobalNetworkSet": "globalnetworksets", "HostEndpoint": "hostendpoints",
+	"NetworkSet": "networksets", "GlobalNetworkSet": "globalnetworksets", "HostEndpoint": "hostendpoints", "Tier": "tiers",
 }
 
 var serial atomic.Int64
@@ -69,16 +69,22 @@ func dynamicClient(t *testing.T, cfg *rest.Config) dynamic.Interface {
 	return c
 }
 
+func kubernetesClient(t *testing.T, cfg *rest.Config) kubernetes.Interface {
+	t.Helper()
+	c, err := kubernetes.NewForConfig(config(t, cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // newTenant makes a tenant and a guard that enforces policies, in the tenant's namespace and for all that is cluster-scoped.
 func newTenant(t *testing.T) *tenant {
 	t.Helper()
 	ctx := t.Context()
 	name := fmt.Sprintf("p%d", serial.Add(1))
 	tn := &tenant{t: t, namespace: name, user: "user-" + name}
-	var err error
-	if tn.admin, err = kubernetes.NewForConfig(config(t, shared.CP.AdminConfig())); err != nil {
-		t.Fatal(err)
-	}
+	tn.admin = kubernetesClient(t, shared.CP.AdminConfig())
 	tn.root = dynamicClient(t, shared.CP.AdminConfig())
 	tn.client = tn.as(tn.user)
 	if _, err := tn.admin.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"guarded": name}}}, metav1.CreateOptions{}); err != nil {
@@ -176,7 +182,8 @@ func useBands(names ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: []string{"use"}, APIGroups: []string{"saguard.io"}, Resources: []string{"policybands"}, ResourceNames: names}
 }
 
-// object reads YAML of kind, metadata and spec; without a name it is "p". Of Calico's store the labels are in an annotation.
+// object reads YAML of kind, metadata and spec; without a name it is "p". Of Calico's store the labels are in an annotation, and a
+// name that names no tier has that of the default one before it.
 func (tn *tenant) object(gv schema.GroupVersion, text string) *unstructured.Unstructured {
 	tn.t.Helper()
 	obj := &unstructured.Unstructured{}
@@ -197,13 +204,15 @@ func (tn *tenant) object(gv schema.GroupVersion, text string) *unstructured.Unst
 		}
 		obj.SetAnnotations(map[string]string{"projectcalico.org/metadata": string(meta)})
 		obj.SetLabels(nil)
-		obj.SetName("default." + obj.GetName())
+		if obj.GetKind() != "Tier" && !strings.Contains(obj.GetName(), ".") {
+			obj.SetName("default." + obj.GetName())
+		}
 	}
 	return obj
 }
 
 func namespaced(obj *unstructured.Unstructured) bool {
-	return !strings.Contains(obj.GetKind(), "Global") && obj.GetKind() != "HostEndpoint"
+	return !strings.Contains(obj.GetKind(), "Global") && obj.GetKind() != "HostEndpoint" && obj.GetKind() != "Tier"
 }
 
 func resource(c dynamic.Interface, gv schema.GroupVersion, obj *unstructured.Unstructured) dynamic.ResourceInterface {

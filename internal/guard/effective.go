@@ -7,6 +7,10 @@ import (
 // Effective is what holds for one subject in one place: the strictest of all guards that match. The zero value guards nothing.
 type Effective struct {
 	guards []*compiled
+	// policyKeys are the Set's; nil if there is no guard. namespace and everywhere say where they count.
+	policyKeys *policyKeys
+	namespace  string
+	everywhere bool
 	// ExemptFrom names the guards that would hold but exempt the subject, sorted.
 	ExemptFrom []string
 }
@@ -24,7 +28,7 @@ func (e Effective) Guards() []string {
 func (e Effective) LabelMode(key string) v1alpha1.Mode {
 	mode := v1alpha1.ModeOff
 	for _, c := range e.guards {
-		if c.keys.has(key) {
+		if c.keys.has(key) || c.fromPolicies && e.policyKeys.has(e.namespace, e.everywhere, key) {
 			mode = v1alpha1.Strictest(mode, c.spec.Labels.Mode)
 		}
 	}

@@ -24,7 +24,7 @@ type Problem struct {
 // Set is every guard of the cluster, compiled. It is immutable; the zero Set and nil guard nothing.
 type Set struct {
 	guards     []compiled
-	policyKeys []string
+	policyKeys policyKeys
 }
 
 type compiled struct {
@@ -32,14 +32,15 @@ type compiled struct {
 	selector labels.Selector
 	spec     *v1alpha1.ServiceAccountGuardSpec
 	keys     keySet
+	// fromPolicies says that the keys that policies read are guarded, too.
+	fromPolicies bool
 }
 
-// Compile compiles guards; policyKeys are the label keys that service-account selectors of policies read.
-func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, []Problem) {
+// Compile compiles guards; policyKeys are the label keys that policies read, of which guards with fromPolicies guard each in
+// the namespaces of whose accounts it is read.
+func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys ...PolicyKeys) (*Set, []Problem) {
 	var problems []Problem
-	keys := slices.Clone(policyKeys)
-	slices.Sort(keys)
-	s := &Set{policyKeys: slices.Compact(keys)}
+	s := &Set{policyKeys: newPolicyKeys(policyKeys)}
 	for i := range guards {
 		g := guards[i].DeepCopy()
 		enforceByDefault(&g.Spec)
@@ -50,7 +51,7 @@ func Compile(guards []v1alpha1.ServiceAccountGuard, policyKeys []string) (*Set, 
 		}
 		c := compiled{name: g.Name, selector: selector, spec: &g.Spec}
 		if l := g.Spec.Labels; l != nil && l.Mode.Normalize() != v1alpha1.ModeOff {
-			c.keys = newKeySet(l, s.policyKeys)
+			c.keys, c.fromPolicies = newKeySet(l), l.FromPolicies
 		}
 		s.guards = append(s.guards, c)
 	}
@@ -84,14 +85,20 @@ func enforceByDefault(s *v1alpha1.ServiceAccountGuardSpec) {
 // Empty reports that there is no guard at all.
 func (s *Set) Empty() bool { return s == nil || len(s.guards) == 0 }
 
-// GuardedKeys returns the keys and prefixes that the guard of that name guards, sorted; nil if there is no such guard.
+// GuardedKeys returns the keys and prefixes that the guard of that name guards in some namespace, sorted; nil if there is no
+// such guard.
 func (s *Set) GuardedKeys(name string) []string {
 	if s == nil {
 		return nil
 	}
 	for i := range s.guards {
 		if s.guards[i].name == name {
-			return s.guards[i].keys.list()
+			keys := s.guards[i].keys.list()
+			if s.guards[i].fromPolicies {
+				keys = append(keys, s.policyKeys.all...)
+				slices.Sort(keys)
+			}
+			return slices.Compact(keys)
 		}
 	}
 	return nil
@@ -105,14 +112,18 @@ func (s *Set) NeedsNamespaceLabels() bool {
 	return slices.ContainsFunc(s.guards, func(c compiled) bool { return !c.selector.Empty() })
 }
 
-// ForNamespace returns what holds for the subject in a namespace with these labels.
-func (s *Set) ForNamespace(nsLabels map[string]string, subject identity.Subject) Effective {
-	return s.effective(subject, func(c *compiled) bool { return c.selector.Matches(labels.Set(nsLabels)) })
+// ForNamespace returns what holds for the subject in the namespace of that name, which has these labels.
+func (s *Set) ForNamespace(name string, nsLabels map[string]string, subject identity.Subject) Effective {
+	e := s.effective(subject, func(c *compiled) bool { return c.selector.Matches(labels.Set(nsLabels)) })
+	e.namespace = name
+	return e
 }
 
 // ForCluster returns what holds for cluster-scoped objects, which can touch any namespace: every guard.
 func (s *Set) ForCluster(subject identity.Subject) Effective {
-	return s.effective(subject, func(*compiled) bool { return true })
+	e := s.effective(subject, func(*compiled) bool { return true })
+	e.everywhere = true
+	return e
 }
 
 func (s *Set) effective(subject identity.Subject, holds func(*compiled) bool) Effective {
@@ -120,6 +131,7 @@ func (s *Set) effective(subject identity.Subject, holds func(*compiled) bool) Ef
 	if s == nil {
 		return e
 	}
+	e.policyKeys = &s.policyKeys
 	for i := range s.guards {
 		c := &s.guards[i]
 		switch {

@@ -23,7 +23,7 @@ func named(name string, spec v1alpha1.ServiceAccountGuardSpec) v1alpha1.ServiceA
 	return v1alpha1.ServiceAccountGuard{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}
 }
 
-func compile(t *testing.T, policyKeys []string, guards ...v1alpha1.ServiceAccountGuard) *guard.Set {
+func compile(t *testing.T, policyKeys guard.PolicyKeys, guards ...v1alpha1.ServiceAccountGuard) *guard.Set {
 	t.Helper()
 	set, problems := guard.Compile(guards, policyKeys)
 	if len(problems) > 0 {
@@ -46,7 +46,7 @@ func TestStrictestModeWinsForEachCheckByItself(t *testing.T) {
 		}),
 		named("c", v1alpha1.ServiceAccountGuardSpec{}),
 	)
-	e := set.ForNamespace(nil, identity.Subject{User: "alice"})
+	e := set.ForNamespace("prod", nil, identity.Subject{User: "alice"})
 	for what, pair := range map[string][2]v1alpha1.Mode{
 		"a key of both":           {e.LabelMode("role"), enforce},
 		"a key of one":            {e.LabelMode("only-a"), audit},
@@ -111,7 +111,7 @@ func TestNamespaceSelectorsAndExemptions(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			e := set.ForNamespace(tc.labels, tc.subject)
+			e := set.ForNamespace("prod", tc.labels, tc.subject)
 			if !reflect.DeepEqual(e.Guards(), tc.want) || !reflect.DeepEqual(e.ExemptFrom, tc.exempt) {
 				t.Errorf("guards %v, exempt from %v", e.Guards(), e.ExemptFrom)
 			}
@@ -127,17 +127,17 @@ func TestNamespaceSelectorsAndExemptions(t *testing.T) {
 
 func TestUnreadableSelectorHoldsEverywhereAndIsReported(t *testing.T) {
 	g := named("bad", v1alpha1.ServiceAccountGuardSpec{NamespaceSelector: metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is"}}}})
-	set, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{g}, nil)
+	set, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{g})
 	if len(problems) != 1 || problems[0].Guard != "bad" || !strings.Contains(problems[0].Message, "spec.namespaceSelector") {
 		t.Errorf("problems %+v", problems)
 	}
-	if got := set.ForNamespace(nil, identity.Subject{}).Guards(); len(got) != 1 {
+	if got := set.ForNamespace("prod", nil, identity.Subject{}).Guards(); len(got) != 1 {
 		t.Errorf("holds as %v", got)
 	}
 }
 
 func TestGuardedKeys(t *testing.T) {
-	set := compile(t, []string{"team", "team", "role"},
+	set := compile(t, guard.PolicyKeys{"": {"team", "role"}, "prod": {"team"}},
 		named("policies", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: enforce, FromPolicies: true, Keys: []v1alpha1.LabelKeyPattern{"z", "a.example/*"}}}),
 		named("own", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: enforce, Keys: []v1alpha1.LabelKeyPattern{"z"}}}),
 		named("off", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: off, Keys: []v1alpha1.LabelKeyPattern{"z"}}}),
@@ -154,7 +154,7 @@ func TestCompiledGuardsAreCopies(t *testing.T) {
 	g := named("a", v1alpha1.ServiceAccountGuardSpec{Workloads: &v1alpha1.WorkloadGuard{Mode: enforce}})
 	set := compile(t, nil, g)
 	g.Spec.Workloads.Mode = off
-	if got := set.ForNamespace(nil, identity.Subject{}).Workloads(); got != enforce {
+	if got := set.ForNamespace("prod", nil, identity.Subject{}).Workloads(); got != enforce {
 		t.Errorf("mode became %s", got)
 	}
 }
@@ -165,7 +165,7 @@ func TestSectionWithoutModeEnforces(t *testing.T) {
 		Labels: &v1alpha1.LabelGuard{Keys: []v1alpha1.LabelKeyPattern{"role"}}, Workloads: &v1alpha1.WorkloadGuard{},
 		Policies: &v1alpha1.PolicyGuard{}, DefaultAccount: &v1alpha1.DefaultAccountGuard{},
 	}))
-	e := set.ForNamespace(nil, identity.Subject{User: "alice"})
+	e := set.ForNamespace("prod", nil, identity.Subject{User: "alice"})
 	for what, m := range map[string]v1alpha1.Mode{
 		"labels": e.LabelMode("role"), "workloads": e.Workloads(), "connect": e.Connect(), "tokens": e.Tokens(), "references": e.References(),
 		"precedence": e.Precedence(), "hygiene": e.Hygiene(), "bindings": e.DefaultBindings(),
@@ -176,5 +176,38 @@ func TestSectionWithoutModeEnforces(t *testing.T) {
 	}
 	if e.FromPolicies() || !compile(t, nil, named("p", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{FromPolicies: true}})).ForCluster(identity.Subject{}).FromPolicies() {
 		t.Error("FromPolicies is wrong")
+	}
+}
+
+// A key that policies read is guarded where they can mean accounts: everywhere, or in some namespaces.
+func TestPolicyKeysCountInTheirNamespaces(t *testing.T) {
+	keys := guard.PolicyKeys{"": {"everywhere"}, "prod": {"inprod"}, "dev": {"indev", "both"}}
+	more := guard.PolicyKeys{"prod": {"both"}}
+	asks := named("a", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: enforce, FromPolicies: true}})
+	set, _ := guard.Compile([]v1alpha1.ServiceAccountGuard{asks, named("b", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: warn}})}, keys, more)
+	for namespace, want := range map[string]map[string]v1alpha1.Mode{
+		"prod":  {"everywhere": enforce, "inprod": enforce, "indev": off, "both": enforce, "other": off},
+		"dev":   {"everywhere": enforce, "inprod": off, "indev": enforce, "both": enforce},
+		"third": {"everywhere": enforce, "inprod": off, "indev": off, "both": off},
+		"":      {"everywhere": enforce, "inprod": off},
+	} {
+		e := set.ForNamespace(namespace, nil, identity.Subject{User: "alice"})
+		for key, mode := range want {
+			if got := e.LabelMode(key); got != mode {
+				t.Errorf("%s in %q has mode %s, want %s", key, namespace, got, mode)
+			}
+		}
+	}
+	cluster := set.ForCluster(identity.Subject{User: "alice"})
+	for _, key := range []string{"everywhere", "inprod", "indev", "both"} {
+		if cluster.LabelMode(key) != enforce {
+			t.Errorf("%s is not guarded where any namespace may be meant", key)
+		}
+	}
+	if got := set.GuardedKeys("a"); !reflect.DeepEqual(got, []string{"both", "everywhere", "indev", "inprod"}) {
+		t.Errorf("guards %v", got)
+	}
+	if got := set.GuardedKeys("b"); len(got) > 0 {
+		t.Errorf("a guard that does not ask for them guards %v", got)
 	}
 }

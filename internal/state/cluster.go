@@ -13,6 +13,7 @@ import (
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/policy/shadow"
 	"github.com/saguard/saguard/rbac"
 )
 
@@ -24,6 +25,9 @@ type Live struct {
 	WhyPoliciesUnread func() string
 	// Namespace asks the API server.
 	Namespace func(ctx context.Context, name string) decision.Fact[guard.Namespace]
+	// PoliciesCurrent, TiersCurrent and AccountsCurrent report whether those in memory are all there are, but for the last moment;
+	// nil = never. Only advice rests on them.
+	PoliciesCurrent, TiersCurrent, AccountsCurrent func() bool
 	// PodsCurrent reports whether the pods in memory are all there are, but for the last moment; nil = never.
 	PodsCurrent func() bool
 	// Pod asks the API server; nil where there is none, and every pod unknown.
@@ -38,13 +42,15 @@ type Cluster struct {
 	live       Live
 	namespaces sync.Map // name -> guard.Namespace
 	pods       pods
+	accounts   accounts
+	shadows    shadows
 	revision   atomic.Uint64
 	config     atomic.Pointer[config]
 
 	mu       sync.Mutex // writers of config
 	guards   map[string]v1alpha1.ServiceAccountGuard
 	bands    map[string]v1alpha1.PolicyBand
-	policies map[PolicyID][]string // those that read any key
+	policies map[PolicyID]guard.PolicyKeys // those that read any key
 	problems func([]guard.Problem)
 }
 
@@ -61,7 +67,7 @@ type PolicyID struct{ Resource, Namespace, Name string }
 func New(live Live, problems func([]guard.Problem)) *Cluster {
 	c := &Cluster{
 		RBAC: rbac.NewStore(), live: live, problems: problems,
-		guards: map[string]v1alpha1.ServiceAccountGuard{}, bands: map[string]v1alpha1.PolicyBand{}, policies: map[PolicyID][]string{},
+		guards: map[string]v1alpha1.ServiceAccountGuard{}, bands: map[string]v1alpha1.PolicyBand{}, policies: map[PolicyID]guard.PolicyKeys{},
 	}
 	c.config.Store(&config{guards: &guard.Set{}})
 	return c
@@ -156,24 +162,42 @@ func (c *Cluster) SetBand(b v1alpha1.PolicyBand) { c.update(func() { c.bands[b.N
 // DeleteBand removes a band.
 func (c *Cluster) DeleteBand(name string) { c.update(func() { delete(c.bands, name) }) }
 
-// ReplacePolicies makes all the policies there are of one resource; keys are the service-account label keys that each reads.
-func (c *Cluster) ReplacePolicies(resource string, all map[PolicyID][]string) {
+// Policy is what memory keeps of a policy.
+type Policy struct {
+	// Keys are the label keys of service accounts that it reads.
+	Keys guard.PolicyKeys
+	// Shadow says what it decides before others; nil if it is no policy that is enforced for pods.
+	Shadow *shadow.Policy
+}
+
+// ReplacePolicies makes all the policies there are of one resource.
+func (c *Cluster) ReplacePolicies(resource string, all map[PolicyID]Policy) {
+	byID := make(map[PolicyID]*shadow.Policy, len(all))
+	for id := range all {
+		byID[id] = all[id].Shadow
+	}
+	c.shadows.replace(resource, byID)
 	c.update(func() {
-		maps.DeleteFunc(c.policies, func(id PolicyID, _ []string) bool { return id.Resource == resource })
-		maps.Copy(c.policies, all)
-		maps.DeleteFunc(c.policies, func(_ PolicyID, keys []string) bool { return len(keys) == 0 })
+		maps.DeleteFunc(c.policies, func(id PolicyID, _ guard.PolicyKeys) bool { return id.Resource == resource })
+		for id := range all {
+			if len(all[id].Keys) > 0 {
+				c.policies[id] = all[id].Keys
+			}
+		}
 	})
 }
 
 // SetPolicy adds or changes a policy.
-func (c *Cluster) SetPolicy(id PolicyID, keys []string) {
-	if !c.reads(id, keys) {
-		c.update(func() { c.policies[id] = keys })
+func (c *Cluster) SetPolicy(id PolicyID, p Policy) {
+	c.shadows.set(id, p.Shadow)
+	if !c.reads(id, p.Keys) {
+		c.update(func() { c.policies[id] = p.Keys })
 	}
 }
 
 // DeletePolicy removes a policy.
 func (c *Cluster) DeletePolicy(id PolicyID) {
+	c.shadows.set(id, nil)
 	if !c.reads(id, nil) {
 		c.update(func() { delete(c.policies, id) })
 	}
@@ -181,10 +205,10 @@ func (c *Cluster) DeletePolicy(id PolicyID) {
 
 // reads reports that memory holds the same keys of the policy; one that is not there reads none. Most changes of policies
 // leave the keys alone, and most policies read none: nothing need be compiled for those.
-func (c *Cluster) reads(id PolicyID, keys []string) bool {
+func (c *Cluster) reads(id PolicyID, keys guard.PolicyKeys) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Equal(c.policies[id], keys)
+	return maps.EqualFunc(c.policies[id], keys, slices.Equal)
 }
 
 // update changes the configuration and publishes it compiled, before it returns.
@@ -192,7 +216,7 @@ func (c *Cluster) update(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change()
-	set, problems := guard.Compile(slices.Collect(maps.Values(c.guards)), slices.Concat(slices.Collect(maps.Values(c.policies))...))
+	set, problems := guard.Compile(slices.Collect(maps.Values(c.guards)), slices.Collect(maps.Values(c.policies))...)
 	bands := make([]v1alpha1.PolicyBand, 0, len(c.bands))
 	for _, name := range slices.Sorted(maps.Keys(c.bands)) {
 		bands = append(bands, c.bands[name])

@@ -23,7 +23,12 @@ func fromPolicies(name string) v1alpha1.ServiceAccountGuard {
 }
 
 func mode(c *state.Cluster, key string) v1alpha1.Mode {
-	return c.Guards().ForNamespace(nil, identity.Subject{User: "alice"}).LabelMode(key)
+	return c.Guards().ForNamespace("prod", nil, identity.Subject{User: "alice"}).LabelMode(key)
+}
+
+// reading is a policy that reads keys in every namespace.
+func reading(keys ...string) state.Policy {
+	return state.Policy{Keys: guard.PolicyKeys{"": keys}}
 }
 
 // Whatever the order in which guards and policies come and go, what is guarded depends on what there is.
@@ -39,18 +44,18 @@ func TestGuardedKeysFollowGuardsAndPolicies(t *testing.T) {
 			}
 		}
 	}
-	c.SetPolicy(p, []string{"role"})
+	c.SetPolicy(p, reading("role"))
 	expect("a policy without a guard", map[string]v1alpha1.Mode{"role": v1alpha1.ModeOff})
 	c.SetGuard(fromPolicies("g"))
 	expect("with a guard", map[string]v1alpha1.Mode{"role": v1alpha1.ModeEnforce, "team": v1alpha1.ModeOff})
-	c.SetPolicy(p, []string{"team"})
-	c.SetPolicy(other, []string{"zone"})
+	c.SetPolicy(p, reading("team"))
+	c.SetPolicy(other, reading("zone"))
 	expect("a changed policy", map[string]v1alpha1.Mode{"role": v1alpha1.ModeOff, "team": v1alpha1.ModeEnforce, "zone": v1alpha1.ModeEnforce})
 	c.ReplacePolicies(p.Resource, nil)
 	expect("one resource replaced", map[string]v1alpha1.Mode{"team": v1alpha1.ModeOff, "zone": v1alpha1.ModeEnforce})
 	c.DeletePolicy(other)
 	expect("no policy", map[string]v1alpha1.Mode{"zone": v1alpha1.ModeOff})
-	c.SetPolicy(p, []string{"team"})
+	c.SetPolicy(p, reading("team"))
 	c.ReplaceGuards([]v1alpha1.ServiceAccountGuard{fromPolicies("h")})
 	expect("guards replaced", map[string]v1alpha1.Mode{"team": v1alpha1.ModeEnforce})
 	c.DeleteGuard("h")
@@ -134,7 +139,7 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 		writers.Go(func() {
 			for i := range 200 {
 				id := state.PolicyID{Resource: "r", Name: string(rune('a' + w))}
-				c.SetPolicy(id, []string{"role"})
+				c.SetPolicy(id, reading("role"))
 				if i%2 == 1 {
 					c.DeletePolicy(id)
 				}
@@ -155,30 +160,48 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 }
 
 func TestPolicyKeys(t *testing.T) {
-	rule := func(end string, entity map[string]any) map[string]any {
-		return map[string]any{"action": "Allow", end: entity}
+	type spec = map[string]any
+	rule := func(end string, entity spec) []any { return []any{spec{"action": "Allow", end: entity}} }
+	accounts := func(selector string) spec { return spec{"serviceAccounts": spec{"selector": selector}} }
+	with := func(entity spec, key string, value any) spec {
+		entity[key] = value
+		return entity
 	}
 	cases := map[string]struct {
-		spec map[string]any
-		want []string
-		bad  int
+		spec   spec
+		global bool
+		want   guard.PolicyKeys
+		bad    int
 	}{
-		"no selectors":                       {spec: map[string]any{}},
-		"the subject's account selector":     {spec: map[string]any{"serviceAccountSelector": "role == 'intern' && has(example.com/team)"}, want: []string{"example.com/team", "role"}},
-		"a source's account selector":        {spec: map[string]any{"ingress": []any{rule("source", map[string]any{"serviceAccounts": map[string]any{"selector": "role in {'a','b'}"}})}}, want: []string{"role"}},
-		"a destination's account selector":   {spec: map[string]any{"egress": []any{rule("destination", map[string]any{"serviceAccounts": map[string]any{"selector": "!has(role)"}})}}, want: []string{"role"}},
-		"a plain selector of pod labels":     {spec: map[string]any{"selector": "role == 'x'"}},
-		"a plain selector of account labels": {spec: map[string]any{"selector": "pcsa.role == 'x' && app == 'y'"}, want: []string{"role"}},
-		"a notSelector of account labels":    {spec: map[string]any{"ingress": []any{rule("source", map[string]any{"notSelector": "has(pcsa.role)"})}}, want: []string{"role"}},
-		"the automatic name is no label":     {spec: map[string]any{"serviceAccountSelector": "projectcalico.org/name == 'web'"}},
-		"one that does not parse":            {spec: map[string]any{"serviceAccountSelector": "role ==", "selector": "pcsa.team == 'x'"}, want: []string{"team"}, bad: 1},
-		"one that is no text":                {spec: map[string]any{"serviceAccountSelector": 7}, bad: 1},
-		"rules that are no list":             {spec: map[string]any{"ingress": "x"}, bad: 1},
-		"a rule that is no object":           {spec: map[string]any{"ingress": []any{"x"}}, bad: 1},
+		"no selectors":                       {spec: spec{}},
+		"the subject's account selector":     {spec: spec{"serviceAccountSelector": "role == 'intern' && has(example.com/team)"}, want: guard.PolicyKeys{"prod": {"example.com/team", "role"}}},
+		"a source's account selector":        {spec: spec{"ingress": rule("source", accounts("role in {'a','b'}"))}, want: guard.PolicyKeys{"prod": {"role"}}},
+		"a destination's account selector":   {spec: spec{"egress": rule("destination", accounts("!has(role)"))}, want: guard.PolicyKeys{"prod": {"role"}}},
+		"a plain selector of pod labels":     {spec: spec{"selector": "role == 'x'"}},
+		"a plain selector of account labels": {spec: spec{"selector": "pcsa.role == 'x' && app == 'y'"}, want: guard.PolicyKeys{"prod": {"role"}}},
+		"a notSelector of account labels":    {spec: spec{"ingress": rule("source", spec{"notSelector": "has(pcsa.role)"})}, want: guard.PolicyKeys{"prod": {"role"}}},
+		"the automatic name is no label":     {spec: spec{"serviceAccountSelector": "projectcalico.org/name == 'web'"}},
+		"one that does not parse":            {spec: spec{"serviceAccountSelector": "role ==", "selector": "pcsa.team == 'x'"}, want: guard.PolicyKeys{"prod": {"team"}}, bad: 1},
+		"one that is no text":                {spec: spec{"serviceAccountSelector": 7}, bad: 1},
+		"rules that are no list":             {spec: spec{"ingress": "x"}, bad: 1},
+		"a rule that is no object":           {spec: spec{"ingress": []any{"x"}}, bad: 1},
+
+		"another namespace, by name":                      {spec: spec{"ingress": rule("source", with(accounts("has(role)"), "namespaceSelector", "projectcalico.org/name == 'dev'"))}, want: guard.PolicyKeys{"dev": {"role"}}},
+		"several, by name":                                {spec: spec{"ingress": rule("source", with(accounts("has(role)"), "namespaceSelector", "projectcalico.org/name in {'dev','prod'}"))}, want: guard.PolicyKeys{"dev": {"role"}, "prod": {"role"}}},
+		"namespaces by label, which any may have":         {spec: spec{"ingress": rule("source", with(accounts("has(role)"), "namespaceSelector", "env == 'dev'"))}, want: guard.PolicyKeys{"": {"role"}}},
+		"a namespaceSelector that does not parse":         {spec: spec{"ingress": rule("source", with(accounts("has(role)"), "namespaceSelector", "env =="))}, want: guard.PolicyKeys{"": {"role"}}},
+		"a namespaceSelector that is no text":             {spec: spec{"ingress": rule("source", with(accounts("has(role)"), "namespaceSelector", int64(7)))}, want: guard.PolicyKeys{"": {"role"}}, bad: 1},
+		"a subject's namespaceSelector has no meaning":    {spec: spec{"serviceAccountSelector": "has(role)", "namespaceSelector": "projectcalico.org/name == 'dev'"}, want: guard.PolicyKeys{"prod": {"role"}}},
+		"a global policy":                                 {global: true, spec: spec{"serviceAccountSelector": "has(role)", "ingress": rule("source", accounts("has(team)"))}, want: guard.PolicyKeys{"": {"role", "team"}}},
+		"a global policy of a namespace, but for its end": {global: true, spec: spec{"serviceAccountSelector": "has(role)", "namespaceSelector": "projectcalico.org/name == 'dev'", "ingress": rule("source", accounts("has(team)"))}, want: guard.PolicyKeys{"dev": {"role"}, "": {"team"}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			keys, bad := state.PolicyKeys(map[string]any{"spec": tc.spec})
+			namespace := "prod"
+			if tc.global {
+				namespace = ""
+			}
+			keys, bad := state.PolicyKeys(spec{"spec": tc.spec}, namespace)
 			if len(keys)+len(tc.want) > 0 && !reflect.DeepEqual(keys, tc.want) || bad != tc.bad {
 				t.Errorf("keys %v, %d bad", keys, bad)
 			}

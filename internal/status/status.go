@@ -39,7 +39,7 @@ func Guard(g *v1alpha1.ServiceAccountGuard, keys []string, seen map[v1alpha1.Wor
 		Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonInForce, ObservedGeneration: g.Generation,
 		Message: "The guard is in force in the namespaces it selects.", LastTransitionTime: now,
 	}
-	if _, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{*g}, nil); len(problems) > 0 {
+	if _, problems := guard.Compile([]v1alpha1.ServiceAccountGuard{*g}); len(problems) > 0 {
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, ReasonSelectorInvalid, problems[0].Message
 	}
 	apimeta.SetStatusCondition(&s.Conditions, ready)

@@ -15,6 +15,8 @@ import (
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
 	"github.com/saguard/saguard/internal/state"
+	"github.com/saguard/saguard/policy"
+	"github.com/saguard/saguard/policy/shadow"
 )
 
 // Admission returns the sources that keep the webhook's memory. Staged policies enforce nothing, so what they read is not guarded.
@@ -38,16 +40,27 @@ func Admission(c *state.Cluster, badPolicy func(id state.PolicyID, selectors int
 			remove: func(o *v1alpha1.PolicyBand) { c.DeleteBand(o.Name) },
 		}},
 	}
-	for _, gv := range []schema.GroupVersion{{Group: "projectcalico.org", Version: "v3"}, {Group: "crd.projectcalico.org", Version: "v1"}} {
-		for _, kind := range []string{"NetworkPolicy", "GlobalNetworkPolicy"} {
+	for _, gv := range calicoGroups() {
+		for _, kind := range policyKinds() {
 			gvk := gv.WithKind(kind)
 			sources = append(sources, Source{
-				Name: kind + "." + gv.Group, NewList: unstructuredList(gvk), Optional: true, Unawaited: true, Sink: policies(c, gvk, badPolicy),
+				Name: policyName(kind, gv), NewList: unstructuredList(gvk), Optional: true, Unawaited: true, Sink: policies(c, gvk, badPolicy),
 			})
 		}
 	}
 	return sources
 }
+
+// calicoGroups hold Calico's objects, as users write them and as they are stored.
+func calicoGroups() []schema.GroupVersion {
+	return []schema.GroupVersion{{Group: "projectcalico.org", Version: "v3"}, {Group: "crd.projectcalico.org", Version: "v1"}}
+}
+
+func policyKinds() []string {
+	return []string{policy.KindNetworkPolicy, policy.KindGlobalNetworkPolicy}
+}
+
+func policyName(kind string, gv schema.GroupVersion) string { return kind + "." + gv.Group }
 
 func namespaces(c *state.Cluster) Sink {
 	view := func(o *metav1.PartialObjectMetadata) guard.Namespace {
@@ -68,28 +81,49 @@ func namespaces(c *state.Cluster) Sink {
 
 func policies(c *state.Cluster, gvk schema.GroupVersionKind, badPolicy func(state.PolicyID, int)) Sink {
 	resource := gvk.GroupKind().String()
-	keys := func(o *unstructured.Unstructured) (state.PolicyID, []string) {
+	view := func(o *unstructured.Unstructured) (state.PolicyID, state.Policy) {
 		id := state.PolicyID{Resource: resource, Namespace: o.GetNamespace(), Name: o.GetName()}
-		k, bad := state.PolicyKeys(o.Object)
+		keys, bad := state.PolicyKeys(o.Object, o.GetNamespace())
 		if bad > 0 {
 			badPolicy(id, bad)
 		}
-		return id, k
+		return id, state.Policy{Keys: keys, Shadow: shadowOf(o, gvk)}
 	}
 	return typed[*unstructured.Unstructured]{
 		replace: func(all []*unstructured.Unstructured) {
-			m := make(map[state.PolicyID][]string, len(all))
+			m := make(map[state.PolicyID]state.Policy, len(all))
 			for _, o := range all {
-				id, k := keys(o)
-				m[id] = k
+				id, p := view(o)
+				m[id] = p
 			}
 			c.ReplacePolicies(resource, m)
 		},
-		set: func(o *unstructured.Unstructured) { c.SetPolicy(keys(o)) },
+		set: func(o *unstructured.Unstructured) { c.SetPolicy(view(o)) },
 		remove: func(o *unstructured.Unstructured) {
 			c.DeletePolicy(state.PolicyID{Resource: resource, Namespace: o.GetNamespace(), Name: o.GetName()})
 		},
 	}
+}
+
+// shadowOf reads a policy. One that cannot be decoded may do anything: it is there, and nothing is proven by it. One without
+// the namespace that it must have, which no API server sends, says nothing about any.
+func shadowOf(o *unstructured.Unstructured, gvk schema.GroupVersionKind) *shadow.Policy {
+	if gvk.Kind == policy.KindNetworkPolicy && o.GetNamespace() == "" {
+		return nil
+	}
+	object, err := decodePolicy(o, gvk)
+	if err != nil {
+		return shadow.Unreadable(policy.Ref{Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()})
+	}
+	return shadow.New(object)
+}
+
+func decodePolicy(o *unstructured.Unstructured, gvk schema.GroupVersionKind) (policy.Object, error) {
+	raw, err := o.MarshalJSON()
+	if err != nil {
+		return policy.Object{}, fmt.Errorf("encode %s: %w", gvk.Kind, err)
+	}
+	return policy.DecodeAs(gvk.GroupVersion().String(), gvk.Kind, raw)
 }
 
 // LiveNamespace asks the API server for a namespace.

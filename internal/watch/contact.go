@@ -28,6 +28,13 @@ func (c *contact) failed(err error) {
 	c.err = err
 }
 
+// isAbsent reports whether the resource was last found not to be served.
+func (c *contact) isAbsent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.absent
+}
+
 func (c *contact) replaced() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,6 +25,12 @@ type Sink interface {
 	Delete(obj client.Object)
 }
 
+// Absenter is a [Sink] to which a resource that is not served is another thing than one without objects. Absent is called in
+// the place of Replace.
+type Absenter interface {
+	Absent()
+}
+
 // Source is one resource to follow.
 type Source struct {
 	// Name is the resource's name in logs, metrics and readiness, such as "rolebindings.rbac.authorization.k8s.io".
@@ -34,11 +40,16 @@ type Source struct {
 	// Optional says that the API server may not serve the resource: that is an empty list, looked for again every few
 	// seconds. A resource that is not Optional and not served stays unsynced.
 	Optional bool
+	// Confirm, where given, is asked before a 404 counts as a resource that is not served: for a resource whose objects deny,
+	// an outage must never look like their absence. An error, or false, is an outage.
+	Confirm func(ctx context.Context) (absent bool, err error)
 	// Client reads the resource; nil = the Watcher's.
 	Client client.WithWatch
 	// Unawaited says that decisions in general do not wait for the resource: what is not known of it is asked live, or only
 	// the decisions that need it wait. An aggregated API server that is down must not take admission down with it.
 	Unawaited bool
+	// Advisory says that no decision at all rests on the resource.
+	Advisory bool
 	// Paged says that the objects are large: where the API server does not send a list as a watch, it is read in pages.
 	Paged bool
 	// Sink receives the objects.
@@ -71,7 +82,11 @@ func (lw *listerWatcher) list(ctx context.Context, opts metav1.ListOptions) (run
 	}
 	list := lw.source.NewList()
 	err := lw.client.List(ctx, list, &client.ListOptions{Limit: opts.Limit, Continue: opts.Continue, Raw: &opts})
+	absent := false
 	if lw.absent(err) {
+		absent, err = lw.confirmed(ctx, err)
+	}
+	if absent {
 		lw.contact.touch(true)
 		lw.listedAbsent = true
 		return lw.source.NewList(), nil
@@ -98,6 +113,10 @@ func (lw *listerWatcher) watch(ctx context.Context, opts metav1.ListOptions) (ap
 		// The Reflector falls back to List, which says what absence means.
 		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
 	case err != nil && lw.listedAbsent:
+		if absent, err := lw.confirmed(ctx, err); !absent {
+			lw.contact.failed(err)
+			return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
+		}
 		lw.contact.touch(true)
 		return idle(absentPoll), nil
 	case err != nil:
@@ -122,4 +141,19 @@ func expired() error {
 // absent reports that err means the resource is not served here, which only an optional source may be.
 func (lw *listerWatcher) absent(err error) bool {
 	return err != nil && lw.source.Optional && (meta.IsNoMatchError(err) || apierrors.IsNotFound(err))
+}
+
+// confirmed reports whether err, which is of absence, is to be believed; if not, the error is what to say instead.
+func (lw *listerWatcher) confirmed(ctx context.Context, err error) (bool, error) {
+	if lw.source.Confirm == nil {
+		return true, err
+	}
+	absent, doubt := lw.source.Confirm(ctx)
+	switch {
+	case doubt != nil:
+		return false, fmt.Errorf("%w, which is not confirmed: %w", err, doubt)
+	case !absent:
+		return false, fmt.Errorf("%w, though the API server says that it serves it", err)
+	}
+	return true, err
 }

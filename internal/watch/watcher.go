@@ -108,15 +108,15 @@ func (w *Watcher) WhyNotCurrent() string {
 	return ""
 }
 
-// WhyPoliciesUnread returns "" once every optional source has been read or found absent, else which ones have not. One that
-// was read and then lost keeps its last state.
+// WhyPoliciesUnread returns "" once every optional source that decisions rest on has been read or found absent, else which ones
+// have not. One that was read and then lost keeps its last state.
 func (w *Watcher) WhyPoliciesUnread() string {
 	if w.policiesRead.Load() {
 		return ""
 	}
 	var parts []string
 	for i, s := range w.Statuses() {
-		if w.sources[i].Optional && !s.Synced {
+		if w.sources[i].Optional && !w.sources[i].Advisory && !s.Synced {
 			parts = append(parts, s.Name+" not read yet")
 		}
 	}
@@ -211,7 +211,11 @@ func (s *store) Replace(list []any, _ string) error {
 		}
 		objs = append(objs, o)
 	}
-	s.source.Sink.Replace(objs)
+	if sink, ok := s.source.Sink.(Absenter); ok && len(objs) == 0 && s.contact.isAbsent() {
+		sink.Absent()
+	} else {
+		s.source.Sink.Replace(objs)
+	}
 	s.contact.replaced()
 	return nil
 }

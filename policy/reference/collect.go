@@ -35,7 +35,7 @@ func (c *collector) rules(p *Policy, list *field.Path, rules []v3.Rule) {
 			return
 		}
 		r := &rules[i]
-		if !mayAllow(r.Action) {
+		if c.mentions == 0 && !mayAllow(r.Action) {
 			continue
 		}
 		if refers(&r.Source) {
@@ -70,7 +70,9 @@ func (c *collector) end(p *Policy, part Part, at *field.Path, in *v3.EntityRule)
 		}
 	}
 	e.plain("selector", in.Selector, false)
-	e.plain("notSelector", in.NotSelector, true)
+	if c.mentions == 0 {
+		e.plain("notSelector", in.NotSelector, true)
+	}
 	c.entity(part, &e, namespaces)
 }
 

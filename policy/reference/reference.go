@@ -74,9 +74,11 @@ func Deleted(was *Policy) []Reference {
 // collector keeps each distinct reference once.
 type collector struct {
 	before bool
-	refs   []Reference
-	at     map[string]int // by meaning, into refs
-	grants int
+	// mentions, if it is not 0, has rules of every action and no exclusions collected, until there are that many references.
+	mentions int
+	refs     []Reference
+	at       map[string]int // by meaning, into refs
+	grants   int
 }
 
 // references returns what was collected, or that everything is meant if that is too much.
@@ -88,7 +90,9 @@ func (c *collector) references() []Reference {
 }
 
 // full says that more would not change the outcome.
-func (c *collector) full() bool { return c.grants > MaxGrants }
+func (c *collector) full() bool {
+	return c.grants > MaxGrants || c.mentions > 0 && len(c.refs) >= c.mentions
+}
 
 // add splits what has to hold together, so that each account that is missing is told on its own.
 func (c *collector) add(part Part, at *field.Path, namespaces []string, f selector.Formula) {

@@ -6,6 +6,11 @@ import (
 	"github.com/saguard/saguard/policy/selector"
 )
 
+// Namespaces returns the namespaces of the accounts that a part of a policy can mean: those its namespaceSelector names, the
+// policy's own where it has none, and nil = any where the selector can select others, does not parse, or the policy is a
+// global one (own is "" then).
+func Namespaces(own, namespaceSelector string) []string { return scope(own, namespaceSelector) }
+
 // namespacesOf returns the namespaces that a namespaceSelector names, sorted; nil where it can select others, and where it
 // does not parse (fails closed). Names that are excluded, and labels of namespaces, confine nothing: tomorrow's namespace
 // may have them.

@@ -110,14 +110,15 @@ func required(n *Node) uint64 {
 	return 0
 }
 
+// runMap is run without the calls: the commonest tests are decided here.
 func (p *program) runMap(m Map) bool {
 	pc := p.entry
 	for pc > 0 {
 		t := &p.tests[pc-1]
-		if v, ok := m[t.leaf.key]; ok && t.holds(v) {
+		pc = t.no
+		v, ok := m[t.leaf.key]
+		if ok && (t.kind == KindEq && v == t.leaf.value || t.kind != KindEq && t.holds(v)) {
 			pc = t.yes
-		} else {
-			pc = t.no
 		}
 	}
 	return pc == accept

@@ -93,6 +93,9 @@ func (s *Selector) matchesOther(l Labels) bool {
 	}
 	switch l := l.(type) {
 	case Map:
+		if p := s.prog.Load(); p != nil {
+			return p.runMap(l)
+		}
 		return s.compiled().runMap(l)
 	case nil, *Set: // a nil *Set
 		return s.compiled().runMap(nil)

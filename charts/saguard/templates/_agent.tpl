@@ -1,0 +1,34 @@
+{{- define "saguard.agentName" -}}
+{{ include "saguard.fullname" . }}-agent
+{{- end -}}
+
+{{/* Labels by which the agent's pods are selected: they never change over the life of a release. */}}
+{{- define "saguard.agentSelectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{/* Labels of every object of the agent. */}}
+{{- define "saguard.agentLabels" -}}
+{{- merge (include "saguard.agentSelectorLabels" . | fromYaml) (include "saguard.labels" . | fromYaml) | toYaml -}}
+{{- end -}}
+
+{{- define "saguard.agentServiceAccountName" -}}
+{{- if .Values.agent.serviceAccount.create -}}
+{{- default (include "saguard.agentName" .) .Values.agent.serviceAccount.name -}}
+{{- else -}}
+{{- required "agent.serviceAccount.name: needed when agent.serviceAccount.create is false" .Values.agent.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "saguard.agentImage" -}}
+{{- $agent := .Values.agent -}}
+{{- with $agent.image.registry }}{{ . }}/{{ end -}}
+{{- $agent.image.repository -}}
+{{- if $agent.image.digest -}}
+@{{ $agent.image.digest }}
+{{- else -}}
+:{{ default .Chart.AppVersion $agent.image.tag }}
+{{- end -}}
+{{- end -}}
