@@ -43,6 +43,7 @@ func newCheckWorld(namespace func(context.Context, string) decision.Fact[guard.N
 		WhyNotCurrent:     func() string { return "" },
 		WhyPoliciesUnread: func() string { return "" },
 		Namespace:         namespace,
+		PoliciesCurrent:   func() bool { return true },
 		PodsCurrent:       func() bool { return false },
 		// A manifest never is a request to get into a pod.
 		Pod: func(context.Context, string, string) decision.Fact[identity.Pod] {

@@ -26,6 +26,8 @@ func newLint(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
   wildcard            every verb on service accounts: use and bind of each are in it
   applies-everything  writes service accounts and workloads in every namespace: a GitOps account that applies for others
 ` + lintHelp() + `
+  shadowed-policy     a policy that never matches, because another decides first; nothing is open by it, but its author may think so
+
 OPEN says whether anything refuses the use of it: "yes" if admission never sees it; else the check that judges it and the weakest mode of
 that check where the permission holds, from the ServiceAccountGuards of the cluster (or of the files, together with the Namespaces there).
 
@@ -51,9 +53,8 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 					return fmt.Errorf("--only %q: want some of %s", id, strings.Join(lintIDs(), ", "))
 				}
 			}
-			var notes []string
-			var err error
-			if in.rbac, in.guards, notes, err = lintObjects(c.Context(), flags, streams, files); err != nil {
+			notes, err := in.gather(c.Context(), flags, streams, files)
+			if err != nil {
 				return err
 			}
 			if fix {
@@ -68,11 +69,11 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 				return printNotes(streams.ErrOut, fixNotes(closed))
 			}
 			result := lint(in)
-			r := newLintReport(result.findings)
+			r := newLintReport(result)
 			if err := out.print(streams.Out, r); err != nil {
 				return err
 			}
-			if len(r.Findings) == 0 {
+			if len(r.Findings)+len(r.ShadowedPolicies) == 0 {
 				notes = append(notes, "nothing found")
 			}
 			if result.builtin > 0 {
@@ -88,7 +89,7 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 		},
 	}
 	out.addFlags(c, formatTable, formatWide, formatJSON, formatYAML, formatName)
-	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "File, directory (with all below it) or - for standard input, with RBAC, ServiceAccountGuards and Namespaces to look at instead of the cluster's.")
+	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "File, directory (with all below it) or - for standard input, with RBAC, ServiceAccountGuards, Namespaces, policies and Tiers to look at instead of the cluster's.")
 	c.Flags().BoolVar(&in.all, "all", false, "Show the control plane's own subjects too.")
 	c.Flags().StringSliceVar(&in.only, "only", nil, "Look for these findings only.")
 	c.Flags().BoolVar(&fix, "fix", false, "Print RBAC that takes impersonation out of the built-in ClusterRoles edit and admin.")
@@ -96,7 +97,7 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 }
 
 func lintIDs() []string {
-	out := []string{lintWildcard, lintApplies, lintGuardScope}
+	out := []string{lintWildcard, lintApplies, lintGuardScope, lintShadowed}
 	for _, p := range powers() {
 		out = append(out, p.id)
 	}

@@ -19,6 +19,8 @@ type lintInput struct {
 	rbac *rbacObjects
 	// guards say which powers are judged; nil if they are not known.
 	guards decision.Fact[guardModes]
+	// policies are looked through for those that never match; nil for none.
+	policies *lintPolicies
 	// all includes the control plane's own subjects.
 	all bool
 	// only are the IDs to look for; empty means all.
@@ -59,12 +61,16 @@ type lintPermission struct {
 // lintResult is all findings, and how many grants to the control plane's own subjects were left out.
 type lintResult struct {
 	findings []lintFinding
+	shadowed []shadowedPolicy
 	builtin  int
 }
 
 // lint finds every binding that gives somebody a power. It is pure.
 func lint(in lintInput) lintResult {
 	var out lintResult
+	if in.policies != nil && in.wants(lintShadowed) {
+		out.shadowed = in.policies.shadowed()
+	}
 	rules := in.rules()
 	for _, b := range in.rbac.bindings() {
 		found := append(in.judge(&b, rules), in.appliesEverything(&b)...)

@@ -18,7 +18,7 @@ type guardModes struct {
 }
 
 func newGuardModes(guards []v1alpha1.ServiceAccountGuard, namespaces map[string]map[string]string) guardModes {
-	set, _ := guard.Compile(guards, nil)
+	set, _ := guard.Compile(guards)
 	return guardModes{set: set, namespaces: namespaces, selective: set.NeedsNamespaceLabels()}
 }
 
@@ -44,7 +44,7 @@ func (m *guardModes) weakest(check, namespace string) v1alpha1.Mode {
 }
 
 func (m *guardModes) mode(check string, labels map[string]string) v1alpha1.Mode {
-	effective := m.set.ForNamespace(labels, identity.Subject{})
+	effective := m.set.ForNamespace("", labels, identity.Subject{})
 	switch check {
 	case judgedByConnect:
 		return effective.Connect()

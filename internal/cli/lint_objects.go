@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,34 +19,48 @@ import (
 	"github.com/saguard/saguard/internal/decision"
 )
 
-// lintObjects gathers what lint looks at, from files if there are any, else from the cluster.
-func lintObjects(ctx context.Context, flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, files []string) (*rbacObjects, decision.Fact[guardModes], []string, error) {
-	none := decision.Absent[guardModes]()
+// gather reads what lint looks at, from files if there are any, else from the cluster.
+func (in *lintInput) gather(ctx context.Context, flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams, files []string) (notes []string, err error) {
 	if len(files) > 0 {
 		manifests, err := readManifests(files, streams.In)
 		if err != nil {
-			return nil, none, nil, err
+			return nil, err
 		}
-		return lintManifests(manifests, *flags.Namespace)
+		in.policies = policiesFromManifests(manifests, *flags.Namespace)
+		in.rbac, in.guards, notes, err = lintManifests(manifests, *flags.Namespace)
+		return append(notes, in.policies.notes...), err
 	}
 	cfg, err := restConfig(flags)
 	if err != nil {
-		return nil, none, nil, err
+		return nil, err
 	}
 	typed, err := rbacclient.NewForConfig(cfg)
 	if err != nil {
-		return nil, none, nil, fmt.Errorf("create RBAC client: %w", err)
+		return nil, fmt.Errorf("create RBAC client: %w", err)
 	}
-	objects, err := rbacFromCluster(ctx, typed, "")
-	if err != nil {
-		return nil, none, nil, err
+	if in.rbac, err = rbacFromCluster(ctx, typed, ""); err != nil {
+		return nil, err
 	}
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
-		return nil, none, nil, fmt.Errorf("create client: %w", err)
+		return nil, fmt.Errorf("create client: %w", err)
 	}
-	guards, notes, err := guardsFromCluster(ctx, client)
-	return objects, guards, append(objects.dangling(), notes...), err
+	if in.guards, notes, err = guardsFromCluster(ctx, client); err != nil {
+		return nil, err
+	}
+	if in.policies, err = policiesFromCluster(ctx, client); err != nil {
+		return nil, err
+	}
+	return slices.Concat(in.rbac.dangling(), notes, in.policies.notes), nil
+}
+
+// policiesFromManifests takes policies and tiers out of manifests. A policy that names no namespace is in the one of the flags.
+func policiesFromManifests(manifests []manifest, namespace string) *lintPolicies {
+	out := &lintPolicies{}
+	for _, m := range manifests {
+		out.add(m.Unstructured, cmp.Or(namespace, metav1.NamespaceDefault))
+	}
+	return out
 }
 
 // lintManifests takes RBAC, guards and namespaces out of manifests. Without a guard in them, guards are not known.

@@ -107,7 +107,7 @@ func powers() []power {
 // guardScope is a power only where a guard selects namespaces by their labels.
 func guardScope() power {
 	return power{
-		id: lintGuardScope, grants: triples("", []string{"namespaces"}, "update", "patch"),
+		id: lintGuardScope, grants: triples("", []string{"namespaces", "namespaces/finalize", "namespaces/status"}, "update", "patch"),
 		why: "can take a namespace out of a guard by its labels",
 	}
 }

@@ -13,13 +13,16 @@ import (
 type lintReport struct {
 	metav1.TypeMeta `json:",inline"`
 	Findings        []lintFinding `json:"findings"`
+	// ShadowedPolicies never match; absent if there are none.
+	ShadowedPolicies []shadowedPolicy `json:"shadowedPolicies,omitempty"`
 }
 
-func newLintReport(findings []lintFinding) *lintReport {
-	if findings == nil {
-		findings = []lintFinding{}
+func newLintReport(result lintResult) *lintReport {
+	r := &lintReport{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Lint"}, Findings: result.findings, ShadowedPolicies: result.shadowed}
+	if r.Findings == nil {
+		r.Findings = []lintFinding{}
 	}
-	return &lintReport{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Lint"}, Findings: findings}
+	return r
 }
 
 func (r *lintReport) table() *metav1.Table {
@@ -29,6 +32,10 @@ func (r *lintReport) table() *metav1.Table {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		t.Rows = append(t.Rows, row(f.ID, f.open(), f.Subject.String(), cmp.Or(f.Namespace, "everywhere"), f.may(), f.Binding.String(), f.Role.String(), f.Why))
+	}
+	for i := range r.ShadowedPolicies {
+		s := &r.ShadowedPolicies[i]
+		t.Rows = append(t.Rows, row(s.ID, "-", s.Policy.String(), cmp.Or(s.Policy.Namespace, "everywhere"), s.says(), "-", "-", "what it says decides nothing"))
 	}
 	return t
 }
@@ -90,6 +97,10 @@ func (r *lintReport) names() []string {
 			name = f.Subject.Namespace + ":" + name
 		}
 		out = append(out, strings.ToLower(f.Subject.Kind)+"/"+name)
+	}
+	for i := range r.ShadowedPolicies {
+		p := &r.ShadowedPolicies[i].Policy
+		out = append(out, strings.ToLower(p.Kind)+"/"+strings.TrimPrefix(p.Namespace+":"+p.Name, ":"))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

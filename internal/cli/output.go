@@ -87,12 +87,16 @@ func (o *output) print(out io.Writer, r report) error {
 		}
 		return write(out, b.String())
 	default:
-		printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.format == formatWide, NoHeaders: o.noHeaders})
-		if err := printer.PrintObj(r.table(), out); err != nil {
-			return fmt.Errorf("write table: %w", err)
-		}
-		return nil
+		return o.printTable(out, r.table())
 	}
+}
+
+func (o *output) printTable(out io.Writer, t *metav1.Table) error {
+	printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.format == formatWide, NoHeaders: o.noHeaders})
+	if err := printer.PrintObj(t, out); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return nil
 }
 
 // oneLine quotes a name that a terminal would obey or a script take for two: names of users and groups may be any text.

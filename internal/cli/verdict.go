@@ -10,12 +10,13 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/saguard/saguard/internal/offline"
 )
 
-func newVerdict(streams genericiooptions.IOStreams) *cobra.Command {
+func newVerdict(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
 	var (
 		files     []string
 		flowsFile string
@@ -25,10 +26,10 @@ func newVerdict(streams genericiooptions.IOStreams) *cobra.Command {
 		out       output
 	)
 	c := &cobra.Command{
-		Use:   "verdict -f PATH... (--flows FILE | --from POD --to POD --port N)",
+		Use:   "verdict [-f PATH...] (--flows FILE | --from POD --to POD --port N)",
 		Short: "Say whether network policy allows a flow, and which policy and rule decides",
-		Long: `Say whether network policy allows a flow, and which tier, policy and rule decides, from manifests alone: Pods (with status.podIPs),
-Namespaces, ServiceAccounts, Calico and Kubernetes policies, tiers and sets.
+		Long: `Say whether network policy allows a flow, and which tier, policy and rule decides. Objects come from the cluster, or with -f from
+manifests: Pods (with status.podIPs), Namespaces, ServiceAccounts, Calico and Kubernetes policies, tiers and sets.
 
 A flow is {from, to, protocol, port, sourcePort, icmpType, icmpCode, ipVersion}; from and to are NAMESPACE/POD or an IP address. FILE holds a
 JSON array, a stream of JSON objects or a YAML list. Each verdict is given for egress at the source and ingress at the destination; one that
@@ -43,8 +44,7 @@ cannot be read gives {"name","error"} and the stream goes on.`,
   kubectl saguard verdict -f manifests/ --flows flows.json -o json
 
   # What is in the cluster now
-  kubectl get pods,ns,sa,networkpolicies.projectcalico.org,globalnetworkpolicies.projectcalico.org,tiers.projectcalico.org -A -o yaml |
-    kubectl saguard verdict -f - --from prod/web-0 --to 192.0.2.7 --port 443
+  kubectl saguard verdict --from prod/web-0 --to 192.0.2.7 --port 443
 
   # Many scenarios, as Calico would decide them
   kubectl saguard verdict --jsonl --semantics=calico < scenarios.jsonl
@@ -69,9 +69,6 @@ cannot be read gives {"name","error"} and the stream goes on.`,
 				}
 				return offline.VerdictLines(streams.In, streams.Out, streams.ErrOut, semantics)
 			}
-			if len(files) == 0 {
-				return errors.New("give the objects with -f (or --jsonl)")
-			}
 			flows, err := flow.open(c, flowsFile, slices.Contains(files, "-"), streams.In)
 			if err != nil {
 				return err
@@ -83,10 +80,20 @@ cannot be read gives {"name","error"} and the stream goes on.`,
 			if out.format == formatJSON {
 				config.Format = offline.FormatJSON
 			}
+			if len(files) == 0 {
+				objects, notes, err := readCluster(c.Context(), flags, semantics)
+				if err != nil {
+					return errors.Join(err, flows.Close())
+				}
+				if err := printNotes(streams.ErrOut, notes); err != nil {
+					return errors.Join(err, flows.Close())
+				}
+				config.Objects = objects
+			}
 			return errors.Join(offline.Verdict(config), flows.Close())
 		},
 	}
-	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "File, directory (with all below it) or - for standard input, with the objects.")
+	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "File, directory (with all below it) or - for standard input, with the objects; without it, the cluster is read.")
 	c.Flags().StringVar(&flowsFile, "flows", "", "File with flows; - for standard input.")
 	flow.addFlags(c)
 	c.Flags().BoolVar(&lines, "jsonl", false, "Read scenarios from standard input, one a line, and answer each with one line.")

@@ -72,7 +72,7 @@ func TestWorldFromFiles(t *testing.T) {
 	if !strings.Contains(strings.Join(w.problems, "\n"), "prod/p: 1 selectors do not parse") {
 		t.Errorf("problems %q", w.problems)
 	}
-	effective := w.cluster.Guards().ForNamespace(ns.Labels, identity.Subject{User: "alice"})
+	effective := w.cluster.Guards().ForNamespace("prod", ns.Labels, identity.Subject{User: "alice"})
 	for key, want := range map[string]v1alpha1.Mode{"zone": v1alpha1.ModeEnforce, "other": v1alpha1.ModeOff} {
 		if got := effective.LabelMode(key); got != want {
 			t.Errorf("key %s is %s, want %s", key, got, want)

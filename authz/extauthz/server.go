@@ -1,0 +1,158 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/saguard/saguard/authz"
+)
+
+// authorizationService is the name that Envoy calls, and that health may be asked for.
+const authorizationService = "envoy.service.auth.v3.Authorization"
+
+const (
+	// handshakeTimeout bounds the time until a connection says something.
+	handshakeTimeout = 5 * time.Second
+	// stopTimeout is what checks in flight are given when the server stops.
+	stopTimeout = 5 * time.Second
+	// maxHeaderBytes bounds the headers of a call; what is checked comes in the message.
+	maxHeaderBytes = 64 << 10
+)
+
+// Server serves checks. Make it with New.
+type Server struct {
+	Options
+	memory   authz.Memory
+	places   chan struct{}
+	stopping chan struct{}
+}
+
+// New checks the options.
+func New(o Options) (*Server, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	return &Server{Options: o, places: make(chan struct{}, o.MaxConcurrent), stopping: make(chan struct{})}, nil
+}
+
+// Ready returns why the server does not answer, "" if it does; it is a run.Probe.
+func (s *Server) Ready() string {
+	if _, _, ok := s.Snapshots.Snapshot(); !ok {
+		return "identity check: " + errNotSynced.Error()
+	}
+	return ""
+}
+
+// Run serves until ctx ends. Any other end is an error, and ends all listeners. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	overGRPC, err := s.GRPC.listen(ctx, "h2")
+	if err != nil {
+		return err
+	}
+	overJSON, err := s.JSON.listen(ctx, "http/1.1")
+	if err != nil {
+		return errors.Join(err, closeAll(overGRPC))
+	}
+	if s.Listening != nil {
+		var addresses []net.Addr
+		for _, l := range append(overGRPC[:len(overGRPC):len(overGRPC)], overJSON...) {
+			addresses = append(addresses, l.Addr())
+		}
+		s.Listening(addresses)
+	}
+	return s.serve(ctx, overGRPC, overJSON)
+}
+
+func (s *Server) serve(ctx context.Context, overGRPC, overJSON []net.Listener) error {
+	calls := grpc.NewServer(
+		grpc.MaxRecvMsgSize(s.MaxMessageBytes), grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		// A connection may have what all may have together, and no stream without bound waits behind them.
+		grpc.MaxConcurrentStreams(uint32(2*s.MaxConcurrent)),
+	)
+	authv3.RegisterAuthorizationServer(calls, envoyService{server: s})
+	healthv1.RegisterHealthServer(calls, healthService{server: s})
+	requests := &http.Server{
+		Handler: s.jsonHandler(), ReadHeaderTimeout: handshakeTimeout, ReadTimeout: handshakeTimeout + s.Timeout,
+		WriteTimeout: handshakeTimeout + 2*s.Timeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Log), slog.LevelDebug),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range overGRPC {
+		group.Go(func() error {
+			err := calls.Serve(l)
+			if errors.Is(err, grpc.ErrServerStopped) {
+				return nil
+			}
+			return named("serve checks over gRPC", err)
+		})
+	}
+	for _, l := range overJSON {
+		group.Go(func() error {
+			err := requests.Serve(l)
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return named("serve checks over HTTP", err)
+		})
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		close(s.stopping)
+		stopCalls(calls)
+		return stopRequests(ctx, requests)
+	})
+	return group.Wait()
+}
+
+// stopCalls lets the calls in flight end, for a while.
+func stopCalls(calls *grpc.Server) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		calls.GracefulStop()
+	}()
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		calls.Stop()
+		<-done
+	}
+}
+
+func stopRequests(ctx context.Context, requests *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := requests.Shutdown(ctx); err != nil {
+		return errors.Join(named("stop serving checks over HTTP", err), requests.Close())
+	}
+	return nil
+}
+
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func named(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
