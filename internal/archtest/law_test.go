@@ -57,6 +57,11 @@ func theLaw() law {
 			"policy/reference": {
 				"policy/selector": "the formula of what a selector refers to",
 			},
+			"policy/shadow": {
+				"policy":            "the rules it compares",
+				"policy/selector":   "whether one selector contains another",
+				"internal/decision": "tiers may be unknown",
+			},
 			"internal/ruleset": {},
 			"policy/compile": {
 				"internal/identity": "the unit is an account with its labels",
@@ -70,6 +75,7 @@ func theLaw() law {
 				"policy/compile":   "what it measures",
 			},
 			"policy/eval": {
+				"policy/selector":   "labels prepared once a snapshot",
 				"policy":            "the model it evaluates",
 				"internal/decision": "the verdict",
 			},
@@ -102,7 +108,10 @@ func theLaw() law {
 				"internal/decision": "a fact is known, absent or unknown",
 				"internal/guard":    "a snapshot holds compiled guards",
 				"internal/identity": "as whom a pod runs",
+				"policy":            "policies and tiers for advice, objects for the agent",
+				"policy/reference":  "in which namespaces a policy's keys are guarded",
 				"policy/selector":   "the label keys that policies read",
+				"policy/shadow":     "policies kept for advice",
 				"rbac":              "a snapshot holds the RBAC index",
 			},
 			"internal/watch": {
@@ -111,6 +120,8 @@ func theLaw() law {
 				"internal/guard":    "which kinds of policy matter to guards",
 				"internal/identity": "as whom a pod runs",
 				"internal/state":    "where what it sees goes",
+				"policy":            "decoding",
+				"policy/shadow":     "decoding",
 			},
 			"internal/offline": {
 				"internal/decision": "the verdict it prints",
@@ -119,7 +130,20 @@ func theLaw() law {
 				"policy/selector":   "matches of selectors",
 			},
 
+			"internal/reach": {
+				"internal/ruleset": "rows it combines",
+				"policy":           "the snapshots it maps",
+				"policy/compile":   "exact segments of every identity",
+			},
+			"internal/reachview": {
+				"internal/reach":   "what it shows",
+				"internal/ruleset": "the rule that decides",
+				"policy":           "protocol numbers",
+			},
+
 			"internal/cli": {
+				"internal/reach":        "map and diff",
+				"internal/reachview":    "how they are shown",
 				"audit":                 "outcomes of decisions",
 				"audit/auditlog":        "logs to review",
 				"audit/review":          "review",
@@ -135,6 +159,7 @@ func theLaw() law {
 				"webhook":               "check runs the webhook's checks",
 				"policy":                "which semantics a flag names",
 				"policy/hygiene":        "check -f",
+				"policy/shadow":         "lint: policies that never match",
 				"policy/selector":       "check -f",
 				"rbac":                  "the answers of who-can and the rules of grant",
 			},
@@ -146,7 +171,9 @@ func theLaw() law {
 				"internal/band":     "where a policy lies",
 				"internal/guard":    "what holds in a namespace",
 				"internal/identity": "who asks",
+				"policy":            "advice",
 				"policy/hygiene":    "check policy-hygiene",
+				"policy/shadow":     "advice: policies that never match",
 				"policy/reference":  "whom a policy refers to",
 				"policy/selector":   "the formula of a reference",
 				"rbac":              "the questions and their answers",
@@ -171,6 +198,8 @@ func theLaw() law {
 		testsMayImport: map[string]map[string]string{
 			"rbac":             {"rbac/rbactest": "random worlds and questions"},
 			"policy/reference": {"policy": "what Calico selects, the oracle"},
+			"policy/shadow":    {"policy/eval": "the oracle"},
+			"internal/watch":   {"policy/reference": "what is asked of what was followed"},
 			"internal/cli": {
 				"rbac/rbactest": "RBAC from a few words",
 			},
@@ -179,6 +208,11 @@ func theLaw() law {
 				"internal/decision": "verdicts to compare",
 				"policy/eval":       "the oracle",
 			},
+			"internal/reach": {
+				"internal/decision": "verdicts to compare",
+				"policy/eval":       "the oracle",
+			},
+			"internal/reachview": {"internal/testenv": "a browser may be missing"},
 		},
 		confined: map[string]map[string]string{
 			// The language of the API, and pure functions on it.
@@ -191,6 +225,7 @@ func theLaw() law {
 				"policy/compile/benchcompile": "a policy to change",
 				"policy/hygiene":              "types of Calico v3",
 				"policy/reference":            "types of Calico v3",
+				"policy/shadow":               "types of Calico v3",
 				"webhook":                     "types of Calico v3",
 			},
 
