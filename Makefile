@@ -68,6 +68,7 @@ test-chart: ## Render the chart with the Helm library and check what comes out.
 e2e: ## Run the tests on a real control plane, which is built from Go modules the first time.
 	$(GO) -C e2e run ./cmd/controlplane build
 	$(GO) -C e2e test -count=1 -timeout 80m -p 2 ./...
+	$(GO) -C e2e/selectorbench test ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for some seconds (FUZZTIME=20000x or a duration).
@@ -81,6 +82,7 @@ fuzz: ## Run each fuzz target for some seconds (FUZZTIME=20000x or a duration).
 bench: ## Run the benchmarks; each prints a ratio to a baseline of the same run.
 	$(GO) test -run '^$$' -bench . -benchmem $(shell grep -rlE '^func Benchmark' --include='*_test.go' api audit authz enforce internal policy rbac webhook 2>/dev/null | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 	$(GO) -C e2e test -timeout 80m -run '^$$' -bench . ./bench
+	$(GO) -C e2e/selectorbench test -run '^$$' -bench . ./...
 
 .PHONY: bench-compile
 bench-compile: ## Measure the policy compiler: WORLD=FILE.jsonl[.gz] with one Kubernetes object a line, NODE=node-local.
