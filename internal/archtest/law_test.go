@@ -80,6 +80,20 @@ func theLaw() law {
 				"internal/decision": "the verdict",
 			},
 
+			"authz": {
+				"internal/decision": "facts and the verdict",
+				"internal/identity": "accounts",
+				"policy":            "the snapshot it decides on",
+				"policy/eval":       "the judge",
+				"policy/selector":   "the labels of namespaces",
+			},
+			"authz/extauthz": {
+				"audit":             "every denial is recorded",
+				"authz":             "what it serves",
+				"internal/decision": "the verdict",
+				"policy":            "the snapshot it passes on",
+			},
+
 			"rbac": {
 				"internal/identity": "the subject of a question",
 			},
@@ -124,6 +138,7 @@ func theLaw() law {
 				"policy/shadow":     "decoding",
 			},
 			"internal/offline": {
+				"authz":             "decisions of the identity check",
 				"internal/decision": "the verdict it prints",
 				"policy":            "the model of the manifests it reads",
 				"policy/eval":       "verdicts of flows",
@@ -142,6 +157,7 @@ func theLaw() law {
 			},
 
 			"internal/cli": {
+				"authz":                 "the flags and differences of the identity check",
 				"internal/reach":        "map and diff",
 				"internal/reachview":    "how they are shown",
 				"audit":                 "outcomes of decisions",
@@ -204,6 +220,11 @@ func theLaw() law {
 				"rbac/rbactest": "RBAC from a few words",
 			},
 			"audit/review/render": {"internal/testenv": "a browser may be missing"},
+			"authz/extauthz": {
+				"enforce/nft":      "packet rules that are live beside it",
+				"internal/testenv": "network namespaces may be missing",
+				"policy/compile":   "packet rules that are live beside it",
+			},
 			"policy/compile": {
 				"internal/decision": "verdicts to compare",
 				"policy/eval":       "the oracle",
@@ -228,6 +249,14 @@ func theLaw() law {
 				"policy/shadow":               "types of Calico v3",
 				"webhook":                     "types of Calico v3",
 			},
+
+			// The identity check.
+			"github.com/spiffe/go-spiffe":            {"authz": "SPIFFE IDs"},
+			"github.com/envoyproxy/go-control-plane": {"authz/extauthz": "Envoy's ext_authz"},
+			"google.golang.org/grpc":                 {"authz/extauthz": "Envoy's ext_authz"},
+			"google.golang.org/genproto":             {"authz/extauthz": "Envoy's ext_authz"},
+			"google.golang.org/protobuf":             {"authz/extauthz": "Envoy's ext_authz"},
+			"golang.org/x/net":                       {"authz/extauthz": "a bound on connections"},
 
 			// Logs, and what is made of them.
 			"k8s.io/apiserver":                    {"audit/auditlog": "the type of audit events", "audit/review": "audit events"},
@@ -266,6 +295,7 @@ func theLaw() law {
 			},
 			"github.com/go-logr/zapr": {"internal/run": "the one logger"},
 			"github.com/go-logr/logr": {
+				"authz/extauthz":      "what no answer can say",
 				"internal/run":        "makes the logger",
 				"internal/status":     "a write that is to be tried again",
 				"webhook":             "what no answer can say",
@@ -276,6 +306,7 @@ func theLaw() law {
 				"cmd/saguard-webhook": "client-go's own lines go to the one logger",
 			},
 			"github.com/prometheus/client_golang": {
+				"authz/extauthz": "decisions as metrics",
 				"internal/run":   "health as metrics",
 				"internal/watch": "freshness as metrics",
 				"webhook":        "decisions as metrics",
@@ -284,16 +315,17 @@ func theLaw() law {
 			"github.com/benbjohnson/immutable": {"rbac": "persistent maps of the index"},
 			"gopkg.in/evanphx/json-patch.v4":   {"internal/cli": "an object after mutation", "webhook": "what a request looks like after mutation, offline"},
 			"k8s.io/utils":                     {"internal/watch": "the clock of client-go's backoff"},
-			"golang.org/x/sync":                {"internal/watch": "a group of informers"},
+			"golang.org/x/sync":                {"internal/watch": "a group of informers", "authz/extauthz": "a group of listeners"},
 			"github.com/spf13":                 {"cmd/saguard-webhook": "flags", "internal/cli": "commands and flags"},
 
 			// Of the standard library: what a pure package has no use for.
 			"C":        {},
 			"log":      {},
+			"log/slog": {"authz/extauthz": "net/http's own errors go to the one logger"},
 			"os/exec":  {},
 			"unsafe":   {},
-			"net/http": {"internal/run": "health", "webhook": "the edge"},
-			"os":       {"audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+			"net/http": {"authz/extauthz": "POST /v1/check", "internal/run": "health", "webhook": "the edge"},
+			"os":       {"authz/extauthz": "unix sockets", "audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
 		},
 	}
 }
