@@ -1,0 +1,60 @@
+// Package nft enforces rulesets with nftables, for kernels that lack BPF netfilter links.
+//
+// # The table
+//
+// Everything is in one table, inet saguard_<number>: two chains at the FORWARD hook, one for each end of a connection, just before
+// the priority "filter". There conntrack has put fragments together, destination translation is done and source translation is
+// not. What an address set says is no endpoint is not looked at further. A packet goes
+//
+//	ingress                      replies and ICMP errors of known connections pass; is the destination an endpoint?
+//	  ingress4                   which identity has the source? longest prefix: pods by hash, networks by interval
+//	    ingress4_identity_7      has the endpoint's program a row for that identity?
+//	      ingress_row_12         which segment has the protocol and ports?
+//	        ingress_allow_3      counter, report, verdict
+//	    ingress4_default         the program's default row
+//
+// and the same with egress, and 6. The chains of rows and outcomes are shared by all that need them. There are no marks (kube-proxy
+// needs them) and no key that comes out of a map (nft 1.0.6 aborts when it lists such a rule), so the place in the chains is all
+// that a packet can remember.
+//
+// # Why identity first
+//
+// There are two ways to join an endpoint's program and a peer's identity. With the program first, each program has a map from peers'
+// addresses: elements by programs and addresses, and with the ports in the key (saddr . l4proto . dport) also by ports, a counter
+// each, which is memory by CPUs. With the identity first there is one element per address and direction, whatever the number of
+// programs, and a set of the node's own few addresses per group of programs. Measured with 10,000 pods and 100 programs that all
+// have rows for all of them: 20,000 elements here, 1,000,000 there.
+//
+// The price is that an element which goes to a chain makes the kernel walk the whole table before it commits: 1 ms at 15,000
+// elements, 20 ms at 120,000 (kernels before the end of 2025 walk a chain again for every way that leads there, and take
+// longer). An address that comes therefore goes to plain sets first, which are not walked (recent.go). So one pod costs four
+// elements for each of its addresses and no walk.
+//
+// # Atomicity
+//
+// A transaction is one sendmsg, whatever its size: the socket's buffer is raised to hold it. The kernel takes it whole or not at
+// all. A packet, though, is not judged in one moment. It meets the rules of the generation in which it came, but elements of the
+// generation of each lookup, and chains that are younger than itself are empty to it. Under load this lets packets pass that no
+// ruleset allows, and drops others. So
+//
+//   - [Applier.Apply] commits in phases (batch.go), each of which leaves every packet with a verdict of the ruleset before or
+//     after: first what is new, then what leads there, then what changes, then what goes; and what nothing leads to any more is
+//     deleted no sooner than 100 ms later;
+//   - [Applier.Sync] makes a new table beside the old one. Both judge, so a packet passes only what both allow. Then the old one
+//     loses its rules, and after the kernel's grace period, its sets;
+//   - an endpoint's packet that comes to no verdict is dropped.
+//
+// What is left is a lookup that is itself interrupted between the removal of an element and the insertion of the one with the
+// same key: it fails, and the packet meets the identity of the surrounding network.
+//
+// A process that is killed leaves the table as the last commit left it: a ruleset, or one on its way to the next, or two that
+// both have to allow. The next Sync ends that.
+//
+// # Ownership
+//
+// The table is not flagged "owner, persist": that needs Linux 6.9, where the BPF backend is the better choice. Everybody with
+// CAP_NET_ADMIN can change it. [Applier.Verify] notices by the number of nftables' generation that somebody has committed
+// something, and then compares all of the table with what it should be.
+//
+// Flowtables of others take packets past the FORWARD hook, and so past this package.
+package nft

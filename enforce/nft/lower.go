@@ -1,0 +1,661 @@
+package nft
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/saguard/saguard/internal/ruleset"
+)
+
+// maxGroupRules is how many different rows an identity may have on a side before a verdict map by the endpoint's address
+// takes the place of one rule per row.
+const maxGroupRules = 8
+
+// program is a program of the ruleset and the endpoints that run it.
+type program struct {
+	ruleset.ProgramChange
+	cells   map[ruleset.IdentityID]ruleset.RowID
+	members map[netip.Addr]bool
+	groups  map[string]bool // names of the group sets that have the program's members
+	gone    bool
+}
+
+// group is the set of the endpoints of several programs: those that have a row of some identity in common.
+type group struct {
+	side     side
+	programs []ruleset.ProgramID
+}
+
+// column is an identity as one direction sees it: the row in each program that has one for it.
+type column map[ruleset.ProgramID]ruleset.RowID
+
+type identity struct {
+	family  uint8
+	columns [2]column // by direction
+}
+
+// lowering keeps a model equal to a ruleset. It is pure: what the kernel is to do is what the model notes.
+type lowering struct {
+	*model
+	recents  recents
+	names    registry
+	logGroup uint16
+	// loading says that everything is new.
+	loading bool
+
+	rows       map[ruleset.RowID]ruleset.Row
+	programs   map[ruleset.ProgramID]*program
+	identities map[ruleset.IdentityID]*identity
+	subjects   map[ruleset.SubjectID]ruleset.Subject
+	users      map[ruleset.SubjectID]map[netip.Addr]bool
+	endpoints  map[netip.Addr]ruleset.SubjectID
+	hosts      map[netip.Addr]ruleset.IdentityID
+	nets       map[netip.Prefix]ruleset.IdentityID
+
+	// placed is what the model holds of each endpoint.
+	placed map[netip.Addr]ruleset.Subject
+	// outcomes are those that have chains, by rule; they stay as long as the rule does, for their counters.
+	outcomes map[ruleset.RuleID]map[outcome]bool
+
+	groups     map[string]*group // by name
+	groupNames map[string]string // by what they hold
+	groupCount int
+
+	dirtyEndpoints map[netip.Addr]bool
+	dirtyColumns   map[ruleset.IdentityID]bool
+	dirtyHosts     map[netip.Addr]bool
+	dirtyNets      map[uint8]bool
+}
+
+// newLowering returns the lowering of a ruleset without endpoints.
+func newLowering(logGroup uint16) *lowering {
+	l := &lowering{
+		model: newModel(), recents: newRecents(defaultRecent), names: newRegistry(), logGroup: logGroup,
+		rows: map[ruleset.RowID]ruleset.Row{}, programs: map[ruleset.ProgramID]*program{},
+		identities: map[ruleset.IdentityID]*identity{}, subjects: map[ruleset.SubjectID]ruleset.Subject{},
+		users: map[ruleset.SubjectID]map[netip.Addr]bool{}, endpoints: map[netip.Addr]ruleset.SubjectID{},
+		hosts: map[netip.Addr]ruleset.IdentityID{}, nets: map[netip.Prefix]ruleset.IdentityID{},
+		placed: map[netip.Addr]ruleset.Subject{}, outcomes: map[ruleset.RuleID]map[outcome]bool{},
+		groups: map[string]*group{}, groupNames: map[string]string{},
+	}
+	l.clean()
+	l.frame()
+	return l
+}
+
+func (l *lowering) clean() {
+	l.dirtyEndpoints, l.dirtyHosts = map[netip.Addr]bool{}, map[netip.Addr]bool{}
+	l.dirtyColumns, l.dirtyNets = map[ruleset.IdentityID]bool{}, map[uint8]bool{}
+}
+
+// Masks of conntrack states (NF_CT_STATE_BIT).
+const (
+	stateEstablished = 1 << 1
+	stateRelated     = 1 << 2
+	stateNew         = 1 << 3
+)
+
+// frame makes what is there whatever the ruleset is. What is no endpoint's is not judged. What is goes through a side's
+// chains, and passes only if it is accepted there: a packet that finds a chain empty, because it came before the commit that
+// made it, comes back, and fails closed.
+func (l *lowering) frame() {
+	for _, family := range []uint8{4, 6} {
+		for _, name := range []string{endpointSet(family), recentSet(family)} {
+			l.makeSet(name, setSpec{key: side{family: family}.key()})
+			l.pinSet(name)
+		}
+	}
+	judged := map[ruleset.Direction][]rule{}
+	for _, s := range sides() {
+		l.frameSide(s)
+		judged[s.direction] = append(judged[s.direction],
+			rule{family: s.family, setField: s.own(), set: endpointSet(s.family), verdict: jump, chain: s.String()},
+			rule{family: s.family, setField: s.own(), set: endpointSet(s.family), counted: true, verdict: drop})
+	}
+	for d, rules := range judged {
+		l.setChain(d.String(), append([]rule{
+			{reply: true, states: stateEstablished | stateRelated, verdict: accept},
+			// Related is also what conntrack's helpers announce, a connection like any other: only ICMP errors pass.
+			{states: stateRelated, hasProtocol: true, protocol: unix.IPPROTO_ICMP, verdict: accept},
+			{states: stateRelated, hasProtocol: true, protocol: unix.IPPROTO_ICMPV6, verdict: accept},
+		}, rules...)...)
+		l.pin(d.String())
+	}
+}
+
+func (l *lowering) frameSide(s side) {
+	l.makeSet(s.defaults(), setSpec{key: s.key(), verdicts: true})
+	l.makeSet(s.peers(), setSpec{key: s.key(), verdicts: true})
+	l.makeSet(s.nets(), setSpec{key: s.key(), verdicts: true, intervals: true})
+	l.setChain(s.defaults(),
+		rule{family: s.family, setField: s.own(), set: s.defaults(), isMap: true},
+		rule{counted: true, verdict: drop})
+	l.buildDigit(s, nil, func(int) string { return "" })
+	l.setChain(s.String(),
+		rule{family: s.family, setField: s.peer(), set: recentSet(s.family), verdict: goTo, chain: s.recentChain()},
+		rule{family: s.family, setField: s.peer(), set: s.peers(), isMap: true},
+		rule{family: s.family, setField: s.peer(), set: s.nets(), isMap: true},
+		rule{counted: true, verdict: drop})
+}
+
+// load brings an empty lowering to r.
+func (l *lowering) load(r *ruleset.Ruleset) error {
+	l.loading = true
+	defer func() { l.loading = false }()
+	return l.apply(wholeOf(r))
+}
+
+// apply brings the model to the ruleset after d.
+func (l *lowering) apply(d *ruleset.Delta) error {
+	for _, c := range d.Rows {
+		if old, ok := l.rows[c.ID]; ok && !slices.Equal(old, c.Row) {
+			return fmt.Errorf("row %d changes", c.ID)
+		}
+		l.rows[c.ID] = c.Row
+	}
+	for _, c := range d.Identities {
+		l.identity(c.ID).family = c.Identity.Family
+	}
+	if err := l.applyPrograms(d); err != nil {
+		return err
+	}
+	for _, c := range d.Subjects {
+		l.subjects[c.ID] = c.Subject
+		for a := range l.users[c.ID] {
+			l.dirtyEndpoints[a] = true
+		}
+	}
+	for _, c := range d.Addresses {
+		l.setAddress(c.Prefix, c.Address.Identity)
+	}
+	for _, c := range d.Endpoints {
+		l.setEndpoint(c.Addr.Unmap(), c.Endpoint.Subject)
+	}
+	for _, a := range d.GoneEndpoints {
+		l.setEndpoint(a.Unmap(), 0)
+	}
+	for _, p := range d.GoneAddresses {
+		l.setAddress(p, 0)
+	}
+	for _, id := range d.GoneSubjects {
+		delete(l.subjects, id)
+		for a := range l.users[id] {
+			l.dirtyEndpoints[a] = true
+		}
+	}
+	for _, id := range d.GonePrograms {
+		l.dropCells(id)
+	}
+	l.flush()
+	if len(d.GoneIdentities) > 0 {
+		l.promote() // the verdict maps may have them still
+	}
+	for _, id := range d.GoneIdentities {
+		l.recents.giveSlot(l.identity(id).family, id)
+	}
+	l.buildSlots(4)
+	l.buildSlots(6)
+	for _, id := range d.GonePrograms {
+		l.forgetProgram(id)
+	}
+	for _, id := range d.GoneIdentities {
+		delete(l.identities, id)
+		for _, s := range sides() {
+			delete(l.names.identities, identityName{s, id})
+			delete(l.names.identityRows, identityName{s, id})
+		}
+	}
+	for _, id := range d.GoneRows {
+		delete(l.rows, id)
+		delete(l.names.rows, rowName{ruleset.Ingress, id})
+		delete(l.names.rows, rowName{ruleset.Egress, id})
+	}
+	for _, id := range d.GoneRules {
+		for o := range l.outcomes[id] {
+			l.unpin(l.names.outcomes[o])
+			delete(l.names.outcomes, o)
+		}
+		delete(l.outcomes, id)
+	}
+	return nil
+}
+
+// collectAll takes out what no packet can be on its way through.
+func (l *lowering) collectAll() {
+	l.clearDigits()
+	for _, name := range l.collect() {
+		l.forgetGroup(name)
+	}
+}
+
+// forgetProgram forgets a program. The sets of groups that it was in are not for groups with the same IDs that come later.
+func (l *lowering) forgetProgram(id ruleset.ProgramID) {
+	p := l.programs[id]
+	if p == nil {
+		return
+	}
+	for name := range p.groups {
+		l.forgetGroup(name)
+	}
+	delete(l.programs, id)
+}
+
+func (l *lowering) applyPrograms(d *ruleset.Delta) error {
+	for _, c := range d.Programs {
+		p := l.programs[c.ID]
+		if p == nil {
+			p = &program{cells: map[ruleset.IdentityID]ruleset.RowID{}, members: map[netip.Addr]bool{}, groups: map[string]bool{}}
+			l.programs[c.ID] = p
+		} else if p.Direction != c.Direction {
+			return fmt.Errorf("program %d changes its direction", c.ID)
+		}
+		p.ProgramChange = c
+		for a := range p.members {
+			l.dirtyEndpoints[a] = true
+		}
+	}
+	for _, c := range d.Cells {
+		p := l.programs[c.Program]
+		if p == nil {
+			return fmt.Errorf("cell of program %d, which is missing", c.Program)
+		}
+		col := l.identity(c.Identity).columns[p.Direction]
+		if c.Row == 0 {
+			delete(p.cells, c.Identity)
+			delete(col, c.Program)
+		} else {
+			p.cells[c.Identity], col[c.Program] = c.Row, c.Row
+		}
+		l.dirtyColumns[c.Identity] = true
+	}
+	return nil
+}
+
+func (l *lowering) dropCells(id ruleset.ProgramID) {
+	p := l.programs[id]
+	if p == nil {
+		return
+	}
+	for i := range p.cells {
+		delete(l.identity(i).columns[p.Direction], id)
+		l.dirtyColumns[i] = true
+	}
+	clear(p.cells)
+}
+
+func (l *lowering) identity(id ruleset.IdentityID) *identity {
+	i := l.identities[id]
+	if i == nil {
+		i = &identity{columns: [2]column{{}, {}}}
+		l.identities[id] = i
+	}
+	return i
+}
+
+// setAddress gives a prefix its identity, 0 for none. An identity has one IP version; it is that of its addresses.
+func (l *lowering) setAddress(p netip.Prefix, id ruleset.IdentityID) {
+	family := familyOf(p.Addr())
+	if id != 0 {
+		l.identity(id).family = family
+		l.recents.takeSlot(family, id)
+	}
+	if !p.IsSingleIP() {
+		if id == 0 {
+			delete(l.nets, p)
+		} else {
+			l.nets[p] = id
+		}
+		l.dirtyNets[family] = true
+		return
+	}
+	if id == 0 {
+		delete(l.hosts, p.Addr())
+	} else {
+		l.hosts[p.Addr()] = id
+	}
+	l.dirtyHosts[p.Addr()] = true
+}
+
+// placeHost puts an address where packets look for it, or takes it away.
+func (l *lowering) placeHost(a netip.Addr) {
+	id := l.hosts[a]
+	if id == 0 {
+		l.removeRecent(a)
+	} else if !l.loading && l.putRecent(a, id) {
+		return
+	}
+	for _, s := range sides() {
+		switch {
+		case s.family != familyOf(a):
+		case id == 0:
+			l.remove(s.peers(), addressKey(a))
+		default:
+			l.put(s.peers(), addressKey(a), element{chain: l.identityChain(s, id)})
+		}
+	}
+}
+
+func (l *lowering) setEndpoint(a netip.Addr, subject ruleset.SubjectID) {
+	if old, ok := l.endpoints[a]; ok {
+		delete(l.users[old], a)
+		if len(l.users[old]) == 0 {
+			delete(l.users, old)
+		}
+	}
+	l.dirtyEndpoints[a] = true
+	if subject == 0 {
+		delete(l.endpoints, a)
+		return
+	}
+	l.endpoints[a] = subject
+	if l.users[subject] == nil {
+		l.users[subject] = map[netip.Addr]bool{}
+	}
+	l.users[subject][a] = true
+}
+
+// flush brings the model up to date with what was noted as dirty.
+func (l *lowering) flush() {
+	for _, a := range slices.SortedFunc(maps.Keys(l.dirtyEndpoints), netip.Addr.Compare) {
+		l.placeEndpoint(a)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.dirtyColumns)) {
+		i := l.identities[id]
+		for _, dir := range []ruleset.Direction{ruleset.Ingress, ruleset.Egress} {
+			if name := (identityName{side{dir, i.family}, id}); l.chains[l.names.identities[name]] != nil {
+				l.buildIdentity(name)
+			}
+		}
+	}
+	for a := range l.dirtyHosts {
+		l.placeHost(a)
+	}
+	for family := range l.dirtyNets {
+		l.buildNets(family)
+	}
+	l.clean()
+}
+
+// placeEndpoint moves an endpoint from the programs it was in to those that it is in now.
+func (l *lowering) placeEndpoint(a netip.Addr) {
+	subject, is := l.endpoints[a]
+	now := l.subjects[subject]
+	was, had := l.placed[a]
+	key := addressKey(a)
+	for dir, ids := range map[ruleset.Direction][2]ruleset.ProgramID{
+		ruleset.Ingress: {was.Ingress, now.Ingress}, ruleset.Egress: {was.Egress, now.Egress},
+	} {
+		s := side{dir, familyOf(a)}
+		if ids[0] != ids[1] || is != had {
+			l.leave(s, ids[0], a)
+			l.join(s, ids[1], a)
+		}
+		if is {
+			l.put(s.defaults(), key, element{chain: l.defaultRow(s, ids[1])})
+		} else {
+			l.remove(s.defaults(), key)
+		}
+	}
+	if is {
+		l.put(endpointSet(familyOf(a)), key, element{})
+		l.placed[a] = now
+	} else {
+		l.remove(endpointSet(familyOf(a)), key)
+		delete(l.placed, a)
+	}
+}
+
+func (l *lowering) defaultRow(s side, id ruleset.ProgramID) string {
+	p := l.programs[id]
+	if p == nil {
+		return l.row(s.direction, 0)
+	}
+	if s.family == 4 {
+		return l.row(s.direction, p.Default4)
+	}
+	return l.row(s.direction, p.Default6)
+}
+
+func (l *lowering) leave(s side, id ruleset.ProgramID, a netip.Addr) {
+	p := l.programs[id]
+	if p == nil || !p.members[a] {
+		return
+	}
+	delete(p.members, a)
+	for name := range p.groups {
+		if l.groups[name].side.family == s.family {
+			l.remove(name, addressKey(a))
+		}
+	}
+	for i := range p.cells {
+		if name := l.names.identityRows[identityName{s, i}]; l.sets[name] != nil {
+			l.remove(name, addressKey(a))
+		}
+	}
+}
+
+func (l *lowering) join(s side, id ruleset.ProgramID, a netip.Addr) {
+	p := l.programs[id]
+	if p == nil {
+		return
+	}
+	p.members[a] = true
+	for name := range p.groups {
+		if l.groups[name].side.family == s.family {
+			l.put(name, addressKey(a), element{})
+		}
+	}
+	for i, row := range p.cells {
+		if name := l.names.identityRows[identityName{s, i}]; l.sets[name] != nil {
+			l.put(name, addressKey(a), element{chain: l.row(s.direction, row)})
+		}
+	}
+}
+
+// identityChain returns the name of the chain that an identity's packets go through, and makes it if it is not there.
+func (l *lowering) identityChain(s side, id ruleset.IdentityID) string {
+	of := identityName{s, id}
+	if name := l.names.identities[of]; l.chains[name] != nil {
+		return name
+	}
+	l.names.identities[of] = l.fresh(fmt.Sprintf("%s_identity_%d", s, id))
+	l.buildIdentity(of)
+	return l.names.identities[of]
+}
+
+// buildIdentity makes the chain of an identity: to the row of the endpoint's program, or to its default.
+func (l *lowering) buildIdentity(of identityName) {
+	s := of.side
+	programs := map[ruleset.RowID][]ruleset.ProgramID{}
+	for p, row := range l.identity(of.id).columns[s.direction] {
+		programs[row] = append(programs[row], p)
+	}
+	var rules []rule
+	if len(programs) > maxGroupRules {
+		rules = append(rules, rule{family: s.family, setField: s.own(), set: l.buildIdentityRows(of), isMap: true})
+	} else {
+		delete(l.names.identityRows, of)
+		for _, row := range slices.Sorted(maps.Keys(programs)) {
+			rules = append(rules, rule{
+				family: s.family, setField: s.own(), set: l.group(s, programs[row]), verdict: goTo, chain: l.row(s.direction, row),
+			})
+		}
+	}
+	l.setChain(l.names.identities[of], append(rules, rule{verdict: goTo, chain: s.defaults()})...)
+}
+
+// buildIdentityRows makes the verdict map by endpoint's address, and returns its name.
+func (l *lowering) buildIdentityRows(of identityName) string {
+	s := of.side
+	name := l.names.identityRows[of]
+	if l.sets[name] == nil {
+		name = l.fresh(fmt.Sprintf("%s_rows_%d", s, of.id))
+		l.names.identityRows[of] = name
+		l.makeSet(name, setSpec{key: s.key(), verdicts: true})
+	}
+	want := map[string]bool{}
+	for p, row := range l.identity(of.id).columns[s.direction] {
+		chain := l.row(s.direction, row)
+		for a := range l.programs[p].members {
+			if familyOf(a) == s.family {
+				want[addressKey(a)] = true
+				l.put(name, addressKey(a), element{chain: chain})
+			}
+		}
+	}
+	for key := range l.sets[name].elements {
+		if !want[key] {
+			l.remove(name, key)
+		}
+	}
+	return name
+}
+
+// group returns the name of the set of the endpoints of some programs, and makes it if it is not there.
+func (l *lowering) group(s side, programs []ruleset.ProgramID) string {
+	slices.Sort(programs)
+	text := fmt.Sprint(s, programs)
+	if name, ok := l.groupNames[text]; ok {
+		return name
+	}
+	l.groupCount++
+	name := fmt.Sprintf("%s_group_%d", s, l.groupCount)
+	l.groupNames[text], l.groups[name] = name, &group{side: s, programs: programs}
+	l.makeSet(name, setSpec{key: s.key()})
+	for _, id := range programs {
+		l.programs[id].groups[name] = true
+		for a := range l.programs[id].members {
+			if familyOf(a) == s.family {
+				l.put(name, addressKey(a), element{})
+			}
+		}
+	}
+	return name
+}
+
+// forgetGroup forgets a set that was collected, if it is a group's.
+func (l *lowering) forgetGroup(name string) {
+	g := l.groups[name]
+	if g == nil {
+		return
+	}
+	delete(l.groups, name)
+	delete(l.groupNames, fmt.Sprint(g.side, g.programs))
+	for _, id := range g.programs {
+		if p := l.programs[id]; p != nil {
+			delete(p.groups, name)
+		}
+	}
+}
+
+// row returns the name of the chain of a row, and makes it if it is not there. A row that is missing denies by no rule.
+func (l *lowering) row(d ruleset.Direction, id ruleset.RowID) string {
+	of := rowName{d, id}
+	if name := l.names.rows[of]; l.chains[name] != nil {
+		return name
+	}
+	name := l.fresh(fmt.Sprintf("%s_row_%d", d, id))
+	l.names.rows[of] = name
+	lowered := lowerRow(name, l.rows[id], func(o outcome) string {
+		o.direction = d
+		return l.outcomeChain(o)
+	})
+	for _, m := range lowered.maps {
+		l.makeSet(m.name, setSpec{key: portKey, verdicts: true, intervals: true})
+		for key, e := range m.elements {
+			l.put(m.name, key, e)
+		}
+	}
+	l.setChain(name, lowered.rules...)
+	return name
+}
+
+func (l *lowering) outcomeChain(o outcome) string {
+	name, ok := l.names.outcomes[o]
+	if ok {
+		return name
+	}
+	name = l.fresh(o.String())
+	l.names.outcomes[o] = name
+	l.setChain(name, o.rules(name, l.logGroup)...)
+	l.pin(name)
+	if l.outcomes[o.rule] == nil {
+		l.outcomes[o.rule] = map[outcome]bool{}
+	}
+	l.outcomes[o.rule][o] = true
+	return name
+}
+
+// buildNets brings the interval maps of an IP version up to date.
+func (l *lowering) buildNets(family uint8) {
+	nets := map[netip.Prefix]ruleset.IdentityID{}
+	for p, id := range l.nets {
+		if familyOf(p.Addr()) == family {
+			nets[p] = id
+		}
+	}
+	flat := flatten(nets)
+	for _, s := range sides() {
+		if s.family != family {
+			continue
+		}
+		want := map[string]bool{}
+		for _, i := range flat {
+			key, end := addressKey(i.first), ""
+			if i.end.IsValid() {
+				end = addressKey(i.end)
+			}
+			want[key] = true
+			l.put(s.nets(), key, element{end: end, chain: l.identityChain(s, i.identity)})
+		}
+		for key := range l.sets[s.nets()].elements {
+			if !want[key] {
+				l.remove(s.nets(), key)
+			}
+		}
+	}
+}
+
+// wholeOf is the delta from nothing to r.
+func wholeOf(r *ruleset.Ruleset) *ruleset.Delta {
+	d := &ruleset.Delta{Revision: r.Revision}
+	for id, row := range r.Rows {
+		d.Rows = append(d.Rows, ruleset.RowChange{ID: id, Row: row})
+	}
+	for id, i := range r.Identities {
+		d.Identities = append(d.Identities, ruleset.IdentityChange{ID: id, Identity: i})
+	}
+	for id, p := range r.Programs {
+		d.Programs = append(d.Programs, ruleset.ProgramChange{ID: id, Direction: p.Direction, Default4: p.Default4, Default6: p.Default6})
+		for i, row := range p.Rows {
+			d.Cells = append(d.Cells, ruleset.Cell{Program: id, Identity: i, Row: row})
+		}
+	}
+	for id, s := range r.Subjects {
+		d.Subjects = append(d.Subjects, ruleset.SubjectChange{ID: id, Subject: s})
+	}
+	for p, a := range r.Addresses {
+		d.Addresses = append(d.Addresses, ruleset.AddressChange{Prefix: p, Address: a})
+	}
+	for a, e := range r.Endpoints {
+		d.Endpoints = append(d.Endpoints, ruleset.EndpointChange{Addr: a, Endpoint: e})
+	}
+	return d
+}
+
+// describe is the model for people, one line each.
+func (m *model) describe() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(m.chains)) {
+		fmt.Fprintf(&b, "chain %s\n", name)
+		for _, r := range m.chains[name].rules {
+			fmt.Fprintf(&b, "  %s\n", r)
+		}
+	}
+	return b.String()
+}
