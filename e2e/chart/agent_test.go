@@ -98,10 +98,10 @@ func TestAgentPodsMayDoNoMoreThanTheyNeed(t *testing.T) {
 		capabilities []corev1.Capability
 		hostPaths    []string
 	}{
-		"agent":            {capabilities: []corev1.Capability{"BPF", "NET_ADMIN"}, hostPaths: []string{"/sys/fs/bpf"}},
-		"agent-cleanup":    {capabilities: []corev1.Capability{"BPF", "NET_ADMIN"}, hostPaths: []string{"/sys/fs/bpf"}},
+		"agent":            {capabilities: []corev1.Capability{"BPF", "NET_ADMIN", "PERFMON"}, hostPaths: []string{"/sys/fs/bpf"}},
+		"agent-cleanup":    {capabilities: []corev1.Capability{"BPF", "NET_ADMIN", "PERFMON"}, hostPaths: []string{"/sys/fs/bpf"}},
 		"agent-nft":        {capabilities: []corev1.Capability{"NET_ADMIN"}},
-		"agent-everything": {capabilities: []corev1.Capability{"BPF", "NET_ADMIN"}, hostPaths: []string{"/sys/fs/bpf", "/var/run/guard"}},
+		"agent-everything": {capabilities: []corev1.Capability{"BPF", "NET_ADMIN", "PERFMON"}, hostPaths: []string{"/sys/fs/bpf", "/var/run/guard"}},
 	} {
 		spec := one[*appsv1.DaemonSet](t, render(t, agentCases[name])).Spec.Template.Spec
 		var paths []string

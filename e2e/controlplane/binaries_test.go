@@ -45,7 +45,7 @@ func TestAssetsFolderThatLacksPrograms(t *testing.T) {
 			t.Setenv(AssetsEnv, dir)
 			paths, err := Binaries(t.Context(), nil)
 			if len(tc.missing) == 0 {
-				if want := pathsIn(dir); err != nil || paths != want {
+				if want := pathsIn(dir, programs()); err != nil || paths != want {
 					t.Errorf("Binaries: %+v, %v; want %+v", paths, err, want)
 				}
 				return
@@ -60,6 +60,32 @@ func TestAssetsFolderThatLacksPrograms(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAssetsFolderOfAControlPlaneLacksTheProgramsOfNodes(t *testing.T) {
+	dir := t.TempDir()
+	for _, target := range programs() {
+		if err := os.WriteFile(filepath.Join(dir, target.name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(AssetsEnv, dir)
+	if paths, err := Binaries(t.Context(), nil); err != nil || paths.Kubelet != "" {
+		t.Errorf("Binaries: %+v, %v; want those of a control plane only", paths, err)
+	}
+	var missing *MissingAssetsError
+	if _, err := NodeBinaries(t.Context(), nil); !errors.As(err, &missing) || !slices.Equal(missing.Missing, []string{"kubelet", "kube-proxy", "kube-scheduler"}) {
+		t.Errorf("NodeBinaries: %v, want a MissingAssetsError with the programs of nodes", err)
+	}
+	for _, target := range nodePrograms() {
+		if err := os.WriteFile(filepath.Join(dir, target.name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths, err := NodeBinaries(t.Context(), nil)
+	if err != nil || paths.Kubelet != filepath.Join(dir, "kubelet") || paths.KubeProxy == "" || paths.Scheduler == "" || paths.Etcd == "" {
+		t.Errorf("NodeBinaries: %+v, %v; want all programs", paths, err)
 	}
 }
 
@@ -130,7 +156,7 @@ func TestSourceIsFound(t *testing.T) {
 			t.Errorf("ldflags %q lack %q", flags, want)
 		}
 	}
-	for _, target := range programs() {
+	for _, target := range append(programs(), nodePrograms()...) {
 		if src.versions[target.module] == "" {
 			t.Errorf("%s: the binaries module does not require %s", target.name, target.module)
 		}

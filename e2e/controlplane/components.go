@@ -16,12 +16,15 @@ const (
 	servingKeyFile     = "apiserver.key"
 	accountKeyFile     = "service-accounts.key"
 	accountCertFile    = "service-accounts.crt"
+	kubeletClientCert  = "apiserver-kubelet-client.crt"
+	kubeletClientKey   = "apiserver-kubelet-client.key"
 	auditPolicyFile    = "audit-policy.yaml"
 	auditLogFile       = "audit.log"
 	etcdSocket         = "etcd.sock"
 	etcdPeerSocket     = "etcd-peer.sock"
 	etcdNeverDialed    = "http://127.0.0.1:1" // etcd insists on host:port; one member has no peers
 	controllersAccount = "system:kube-controller-manager"
+	schedulerAccount   = "system:kube-scheduler"
 )
 
 // writeFiles puts what the components read into the folder.
@@ -36,6 +39,11 @@ func (cp *ControlPlane) writeFiles() error {
 	if err != nil {
 		return err
 	}
+	// For logs, exec and port-forward, where there are nodes.
+	kubelets, err := cp.authority.client("kube-apiserver-kubelet-client", []string{"system:masters"})
+	if err != nil {
+		return err
+	}
 	policy := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: " + string(cp.options.AuditLevel) + "}]\n"
 	for name, content := range map[string][]byte{
 		caFile:          cp.authority.pem,
@@ -44,6 +52,9 @@ func (cp *ControlPlane) writeFiles() error {
 		accountCertFile: accounts.Cert,
 		accountKeyFile:  accounts.Key,
 		auditPolicyFile: []byte(policy),
+
+		kubeletClientCert: kubelets.Cert,
+		kubeletClientKey:  kubelets.Key,
 	} {
 		if err := os.WriteFile(filepath.Join(cp.folder.path, name), content, 0o600); err != nil {
 			return fmt.Errorf("write the control plane's files: %w", err)
@@ -63,7 +74,7 @@ func (cp *ControlPlane) startEtcd() (*process, error) {
 		"--initial-cluster=default=" + etcdNeverDialed,
 		"--unsafe-no-fsync", // the data does not outlive the processes
 	}
-	return startProcess("etcd", cp.paths.Etcd, cp.folder.path, append(args, cp.options.EtcdFlags...), cp.ended)
+	return cp.startComponent("etcd", cp.paths.Etcd, append(args, cp.options.EtcdFlags...))
 }
 
 func (cp *ControlPlane) startAPIServer() (*process, error) {
@@ -72,12 +83,15 @@ func (cp *ControlPlane) startAPIServer() (*process, error) {
 	args := []string{
 		"--etcd-servers=unix://" + etcdSocket,
 		"--bind-address=" + o.BindAddress,
-		"--secure-port=" + strconv.Itoa(cp.port.addr.Port),
+		"--secure-port=" + strconv.Itoa(cp.address.listen()),
 		"--permit-port-sharing=true", // with our reservation, see there
 		"--cert-dir=" + cp.folder.path,
 		"--tls-cert-file=" + in(servingCertFile),
 		"--tls-private-key-file=" + in(servingKeyFile),
 		"--client-ca-file=" + in(caFile),
+		"--kubelet-certificate-authority=" + in(caFile),
+		"--kubelet-client-certificate=" + in(kubeletClientCert),
+		"--kubelet-client-key=" + in(kubeletClientKey),
 		"--authorization-mode=" + strings.Join(o.AuthorizationModes, ","),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + in(accountCertFile),
@@ -104,7 +118,7 @@ func (cp *ControlPlane) startAPIServer() (*process, error) {
 			args = append(args, flag+"="+strings.Join(values, ","))
 		}
 	}
-	return startProcess("kube-apiserver", cp.paths.APIServer, cp.folder.path, append(args, o.APIServerFlags...), cp.ended)
+	return cp.startComponent("kube-apiserver", cp.paths.APIServer, append(args, o.APIServerFlags...))
 }
 
 func (cp *ControlPlane) startControllerManager(kubeconfig string) (*process, error) {
@@ -119,5 +133,18 @@ func (cp *ControlPlane) startControllerManager(kubeconfig string) (*process, err
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",
 	}
-	return startProcess("kube-controller-manager", cp.paths.ControllerManager, cp.folder.path, append(args, cp.options.ControllerManagerFlags...), cp.ended)
+	return cp.startComponent("kube-controller-manager", cp.paths.ControllerManager, append(args, cp.options.ControllerManagerFlags...))
+}
+
+func (cp *ControlPlane) startScheduler(kubeconfig string) (*process, error) {
+	args := []string{
+		"--kubeconfig=" + kubeconfig,
+		"--secure-port=0",
+		"--leader-elect=false",
+	}
+	return cp.startComponent("kube-scheduler", cp.paths.Scheduler, args)
+}
+
+func (cp *ControlPlane) startComponent(name, path string, args []string) (*process, error) {
+	return startProcess(name, path, cp.folder.path, cp.options.NetNS, args, cp.ended)
 }

@@ -23,7 +23,7 @@ type ControlPlane struct {
 	options   Options
 	paths     Paths
 	folder    *folder
-	port      *reservation
+	address   address
 	authority *authority
 	admin     *rest.Config
 
@@ -33,6 +33,7 @@ type ControlPlane struct {
 	etcd              *process
 	apiServer         *process
 	controllerManager *process
+	scheduler         *process
 	stopped           bool
 }
 
@@ -52,7 +53,11 @@ func Start(ctx context.Context, options Options) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	if options.Paths == (Paths{}) {
-		if options.Paths, err = Binaries(ctx, options.Log); err != nil {
+		find := Binaries
+		if options.Scheduler {
+			find = NodeBinaries
+		}
+		if options.Paths, err = find(ctx, options.Log); err != nil {
 			return nil, err
 		}
 	}
@@ -65,7 +70,7 @@ func Start(ctx context.Context, options Options) (_ *ControlPlane, err error) {
 	if cp.folder, err = newFolder(options.Dir); err != nil {
 		return nil, err
 	}
-	if cp.port, err = reserve(net.ParseIP(options.BindAddress)); err != nil {
+	if cp.address, err = newAddress(options.BindAddress, options.NetNS); err != nil {
 		return nil, err
 	}
 	if cp.authority, err = newAuthority(); err != nil {
@@ -101,11 +106,11 @@ func (cp *ControlPlane) Stop(ctx context.Context) error {
 		// Asked to end, it would wait for its etcd for minutes.
 		errs = append(errs, cp.apiServer.kill())
 	}
-	for _, p := range []*process{cp.controllerManager, cp.apiServer, cp.etcd} {
+	for _, p := range []*process{cp.scheduler, cp.controllerManager, cp.apiServer, cp.etcd} {
 		errs = append(errs, terminateWithin(ctx, p))
 	}
-	if cp.port != nil {
-		errs = append(errs, cp.port.release())
+	if cp.address != nil {
+		errs = append(errs, cp.address.release())
 	}
 	if cp.folder != nil {
 		errs = append(errs, cp.folder.remove())
@@ -156,11 +161,11 @@ func (cp *ControlPlane) Wait(ctx context.Context) error {
 // URL is the API server's, for example "https://127.0.0.1:36517". It stays the
 // same over a restart.
 func (cp *ControlPlane) URL() string {
-	host := cp.port.addr.IP
-	if host.IsUnspecified() {
-		host = net.IPv4(127, 0, 0, 1)
+	addr := cp.address.reachable()
+	if addr.IP.IsUnspecified() {
+		addr.IP = net.IPv4(127, 0, 0, 1)
 	}
-	return "https://" + net.JoinHostPort(host.String(), strconv.Itoa(cp.port.addr.Port))
+	return "https://" + net.JoinHostPort(addr.IP.String(), strconv.Itoa(addr.Port))
 }
 
 // Dir is the control plane's folder, with the log of each component as

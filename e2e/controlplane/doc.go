@@ -1,7 +1,7 @@
 // Package controlplane runs a real Kubernetes control plane on loopback for
 // tests and demonstrations: etcd, kube-apiserver and, where asked for,
-// kube-controller-manager, with kubectl to talk to it. There is no kubelet and
-// no scheduler; [Options] leaves room for both.
+// kube-controller-manager and kube-scheduler, with kubectl to talk to it. Real
+// nodes are package node's.
 //
 // The programs come from KUBEBUILDER_ASSETS or are built once from Go modules
 // (see [Binaries]). Authorization is RBAC and every request is audited, because

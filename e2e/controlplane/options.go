@@ -24,9 +24,18 @@ type Options struct {
 	// create the service accounts that plugin insists on.
 	ControllerManager bool
 
+	// Scheduler runs kube-scheduler, for which Paths must come from
+	// [NodeBinaries]; the zero Paths then does.
+	Scheduler bool
+
 	// BindAddress is the IP address the API server listens on; empty is
 	// 127.0.0.1. Nodes in network namespaces of their own need another one.
 	BindAddress string
+	// NetNS is the path of a network namespace (Linux) in which all components
+	// run; empty is this process's own. The API server then listens at port 6443
+	// of BindAddress there, and this process passes connections on to it from a
+	// port of its own loopback, which [ControlPlane.URL] and kubeconfigs name.
+	NetNS string
 	// ExtraSANs are further DNS names and IP addresses in the API server's
 	// certificate, beside the bind address, loopback, the names of the
 	// kubernetes Service, and 10.96.0.1.

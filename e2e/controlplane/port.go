@@ -66,3 +66,6 @@ func reserve(ip net.IP) (_ *reservation, err error) {
 func (r *reservation) release() error {
 	return os.NewSyscallError("close", unix.Close(r.fd))
 }
+
+func (r *reservation) listen() int            { return r.addr.Port }
+func (r *reservation) reachable() net.TCPAddr { return r.addr }

@@ -43,10 +43,11 @@ type process struct {
 	asked   atomic.Bool   // whether the end was asked for
 }
 
-// startProcess runs a component in dir with its output appended to NAME.log
-// there, and tells ended if it exits without having been asked to. The environment is minimal: a proxy or a KUBECONFIG of the caller's
-// shell must not change what the component does.
-func startProcess(name, path, dir string, args []string, ended *ending) (*process, error) {
+// startProcess runs a component in dir, and in a network namespace unless netns
+// is empty, with its output appended to NAME.log there, and tells ended if it
+// exits without having been asked to. The environment is minimal: a proxy or a
+// KUBECONFIG of the caller's shell must not change what the component does.
+func startProcess(name, path, dir, netns string, args []string, ended *ending) (*process, error) {
 	logPath := filepath.Join(dir, name+".log")
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -55,7 +56,7 @@ func startProcess(name, path, dir string, args []string, ended *ending) (*proces
 	defer func() { _ = log.Close() }() // the child has its own descriptor
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = dir, log, log, minimalEnv(dir)
-	exited, err := startTied(cmd)
+	exited, err := startTied(cmd, netns)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

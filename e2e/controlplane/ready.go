@@ -34,10 +34,19 @@ func (cp *ControlPlane) startComponents(ctx context.Context) error {
 	if err := cp.awaitReady(ctx); err != nil {
 		return err
 	}
+	if cp.options.Scheduler {
+		kubeconfig, err := cp.writeKubeconfig(cp.NetNSURL(), schedulerAccount, nil)
+		if err != nil {
+			return err
+		}
+		if cp.scheduler, err = cp.startScheduler(kubeconfig); err != nil {
+			return err
+		}
+	}
 	if !cp.options.ControllerManager {
 		return nil
 	}
-	kubeconfig, err := cp.Kubeconfig(controllersAccount)
+	kubeconfig, err := cp.writeKubeconfig(cp.NetNSURL(), controllersAccount, nil)
 	if err != nil {
 		return err
 	}

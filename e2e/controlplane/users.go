@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -52,13 +53,27 @@ func (cp *ControlPlane) CABundle() []byte { return append([]byte(nil), cp.author
 // Kubeconfig writes a kubeconfig for the user into the control plane's folder,
 // with certificate and key inside, and returns its path. Each call makes a file.
 func (cp *ControlPlane) Kubeconfig(name string, groups ...string) (path string, err error) {
+	return cp.writeKubeconfig(cp.URL(), name, groups)
+}
+
+// NetNSURL is the API server's in the network namespace it runs in; see
+// [Options.NetNS]. Without one it is the same as URL.
+func (cp *ControlPlane) NetNSURL() string {
+	if cp.options.NetNS == "" {
+		return cp.URL()
+	}
+	return "https://" + net.JoinHostPort(cp.options.BindAddress, strconv.Itoa(cp.address.listen()))
+}
+
+// EncodeKubeconfig is what Kubeconfig writes, for an address of the API server's.
+func (cp *ControlPlane) EncodeKubeconfig(url, name string, groups ...string) ([]byte, error) {
 	user, err := cp.User(name, groups...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	raw, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{
-			"saguard": {Server: user.Host, CertificateAuthorityData: user.CAData},
+			"saguard": {Server: url, CertificateAuthorityData: user.CAData},
 		},
 		AuthInfos: map[string]*clientcmdapi.AuthInfo{
 			"user": {ClientCertificateData: user.CertData, ClientKeyData: user.KeyData},
@@ -67,7 +82,15 @@ func (cp *ControlPlane) Kubeconfig(name string, groups ...string) (path string, 
 		CurrentContext: "saguard",
 	})
 	if err != nil {
-		return "", fmt.Errorf("encode a kubeconfig for %q: %w", name, err)
+		return nil, fmt.Errorf("encode a kubeconfig for %q: %w", name, err)
+	}
+	return raw, nil
+}
+
+func (cp *ControlPlane) writeKubeconfig(url, name string, groups []string) (path string, err error) {
+	raw, err := cp.EncodeKubeconfig(url, name, groups...)
+	if err != nil {
+		return "", err
 	}
 	file, err := os.CreateTemp(cp.folder.path, "kubeconfig-*.yaml") // mode 0600
 	if err != nil {

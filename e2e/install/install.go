@@ -33,6 +33,11 @@ type Options struct {
 	Values []string
 	// WebhookArgs are further arguments of the webhook.
 	WebhookArgs []string
+	// Agent runs the agent too, as the chart's DaemonSet, and installs Calico's CRDs, of which it enforces the policies;
+	// OnNodes only.
+	Agent bool
+	// CLI compiles kubectl-saguard beside the rest; see BuildCLI.
+	CLI bool
 	// Log receives progress.
 	Log io.Writer
 }
@@ -49,6 +54,8 @@ type Installation struct {
 	port     int
 	webhook  *Webhook
 	rendered []*unstructured.Unstructured
+	// stop ends what CP is part of; nil means CP alone.
+	stop func(context.Context) error
 }
 
 // New starts a control plane, installs the chart and waits until the webhook is ready and registered.
@@ -71,9 +78,7 @@ func New(ctx context.Context, o Options) (_ *Installation, err error) {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return build(groupCtx, root, "./cmd/saguard-webhook", i.path("saguard-webhook")) })
-	group.Go(func() error {
-		return build(groupCtx, filepath.Join(root, "e2e", "chart"), "./cmd/render", i.path("render"))
-	})
+	group.Go(func() error { return i.buildTools(groupCtx) })
 	// The control plane lives longer than the group, so it must not get the group's context.
 	cp, err := controlplane.Start(ctx, o.ControlPlane)
 	if err := errors.Join(err, group.Wait()); err != nil {
@@ -89,6 +94,14 @@ func New(ctx context.Context, o Options) (_ *Installation, err error) {
 	return i, nil
 }
 
+// buildTools compiles what runs on this machine.
+func (i *Installation) buildTools(ctx context.Context) error {
+	if err := build(ctx, filepath.Join(i.root, "e2e", "chart"), "./cmd/render", i.path("render")); err != nil || !i.options.CLI {
+		return err
+	}
+	return i.BuildCLI(ctx)
+}
+
 // install does what `helm install` and the kubelets would: objects first, then the running webhook, then its registration.
 func (i *Installation) install(ctx context.Context) error {
 	if _, err := i.Kubectl(ctx, i.Admin, "create", "namespace", Namespace); err != nil {
@@ -97,19 +110,28 @@ func (i *Installation) install(ctx context.Context) error {
 	if err := i.prepareWebhook(); err != nil {
 		return err
 	}
-	if err := i.render(ctx); err != nil {
+	if err := i.render(ctx,
+		"-set", "certificates.source=secret", "-set", "certificates.secretName=saguard-tls",
+		"-set", fmt.Sprintf("webhook.url=https://127.0.0.1:%d", i.port), "-set-file", "webhook.caBundle="+i.path("ca.crt"),
+	); err != nil {
 		return err
 	}
-	if err := i.apply(ctx, func(kind string) bool { return !strings.HasSuffix(kind, "WebhookConfiguration") }); err != nil {
-		return err
-	}
-	if _, err := i.Kubectl(ctx, i.Admin, "wait", "--for=condition=Established", "--timeout=30s", "crd/serviceaccountguards.saguard.io", "crd/policybands.saguard.io"); err != nil {
+	if err := i.applyObjects(ctx); err != nil {
 		return err
 	}
 	if err := i.StartWebhook(ctx); err != nil {
 		return err
 	}
 	return i.Register(ctx)
+}
+
+// applyObjects applies all but the webhooks' registration, and waits for the CRDs.
+func (i *Installation) applyObjects(ctx context.Context) error {
+	if err := i.apply(ctx, func(kind string) bool { return !strings.HasSuffix(kind, "WebhookConfiguration") }); err != nil {
+		return err
+	}
+	_, err := i.Kubectl(ctx, i.Admin, "wait", "--for=condition=Established", "--timeout=30s", "crd/serviceaccountguards.saguard.io", "crd/policybands.saguard.io")
+	return err
 }
 
 // Register applies the webhook configurations, and waits until the API server has taken them up.
@@ -120,12 +142,11 @@ func (i *Installation) Register(ctx context.Context) error {
 	return i.waitRegistered(ctx)
 }
 
-func (i *Installation) render(ctx context.Context) error {
-	args := []string{
+// render renders the chart with values as arguments of e2e/chart/cmd/render, those of the options last.
+func (i *Installation) render(ctx context.Context, values ...string) error {
+	args := append([]string{
 		"-chart", filepath.Join(i.root, "charts", "saguard"), "-release", releaseName, "-namespace", Namespace, "-kube-version", "v1.36.3",
-		"-set", "certificates.source=secret", "-set", "certificates.secretName=saguard-tls",
-		"-set", fmt.Sprintf("webhook.url=https://127.0.0.1:%d", i.port), "-set-file", "webhook.caBundle=" + i.path("ca.crt"),
-	}
+	}, values...)
 	for _, v := range i.options.Values {
 		args = append(args, "-set", v)
 	}
@@ -174,7 +195,10 @@ func (i *Installation) Close(ctx context.Context) error {
 	if i.webhook != nil {
 		errs = append(errs, i.StopWebhook(ctx))
 	}
-	if i.CP != nil {
+	switch {
+	case i.stop != nil:
+		errs = append(errs, i.stop(ctx))
+	case i.CP != nil:
 		errs = append(errs, i.CP.Stop(ctx))
 	}
 	if i.dir != "" {

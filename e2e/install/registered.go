@@ -20,7 +20,8 @@ func (i *Installation) waitRegistered(ctx context.Context) error {
 	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
 		_, err := i.KubectlStdin(ctx, i.Admin, strings.NewReader(probe), "create", "--dry-run=server", "-f", "-")
 		if refused, ok := errors.AsType[*CommandError](err); ok {
-			return strings.Contains(refused.Output.Stderr, "guards.validate.saguard.io"), nil
+			// Its name alone is also in the error of a webhook that cannot be reached.
+			return strings.Contains(refused.Output.Stderr, `"guards.validate.saguard.io" denied the request`), nil
 		}
 		return false, err
 	})

@@ -190,8 +190,11 @@ func TestObjectsOfTheSameReference(t *testing.T) {
 	w := newWorld().ready()
 	w.v3.Absent()
 	first, second := named("default.p", "p"), named("p", "p")
-	first.Resource.(*policy.Policy).Order = 1
-	second.Resource.(*policy.Policy).Order = 2
+	for order, x := range []state.Parsed{first, second} {
+		if p, ok := x.Resource.(*policy.Policy); ok {
+			p.Order = float64(order + 1)
+		}
+	}
 	ref := first.Resource.Ref()
 	for name, all := range map[string][]state.Parsed{"in order": {first, second}, "reversed": {second, first}} {
 		t.Run(name, func(t *testing.T) {

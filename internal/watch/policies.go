@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,12 +92,15 @@ func (a *PolicyAPI) Policies(p *state.Policies, podCIDRs []netip.Prefix) []Sourc
 	})
 }
 
+// nodeAbsentPoll spares the API server of a cluster without Calico: every node looks for ten resources.
+const nodeAbsentPoll = 10 * time.Second
+
 // sourceOf is the source of one resource; where it is one of Calico's, the API server may not serve it.
 func sourceOf[R reading](a *PolicyAPI, o *state.Origin) Source {
 	var r R
 	s := Source{Name: o.Resource(), NewList: newList[itemList[R]], Client: a.client, Paged: true, Sink: parsing[R]{o}}
 	if group := r.resource().Group; group == groupV3 || group == groupCRD {
-		s.Optional, s.Confirm = true, a.discovery.Confirm(r.resource())
+		s.Optional, s.Confirm, s.AbsentPoll = true, a.discovery.Confirm(r.resource()), nodeAbsentPoll
 	}
 	return s
 }

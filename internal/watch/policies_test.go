@@ -315,9 +315,7 @@ func TestPoliciesAreFollowed(t *testing.T) {
 			s.put(pathV3+"globalnetworksets", "", "gs", `"spec":{"nets":["198.51.100.0/24"]}`)
 			p, w := watchPolicies(t, s)
 			eventually(t, "everything is read", isInForce(p, "security:prod/p default:prod/knp.default.k default:g"))
-			if why := w.WhyStale() + p.WhyPartial(); why != "" {
-				t.Error(why)
-			}
+			eventually(t, "so are the groups that are not served", func() bool { return w.WhyStale()+p.WhyPartial() == "" })
 			got := p.Snapshot()
 			web := got.Workload("prod", "web-1")
 			if web == nil || web.Account.Name() != "web" || len(web.Addresses) != 2 || len(web.Ports) != 2 || web.Labels["app"] != "web" || web.Node != "one" {

@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -43,6 +44,8 @@ type Source struct {
 	// Confirm, where given, is asked before a 404 counts as a resource that is not served: for a resource whose objects deny,
 	// an outage must never look like their absence. An error, or false, is an outage.
 	Confirm func(ctx context.Context) (absent bool, err error)
+	// AbsentPoll is how often a resource that is not served is looked for again; 0 is 3 s. It has to be less than MaxAge.
+	AbsentPoll time.Duration
 	// Client reads the resource; nil = the Watcher's.
 	Client client.WithWatch
 	// Unawaited says that decisions in general do not wait for the resource: what is not known of it is asked live, or only
@@ -62,7 +65,7 @@ const (
 	watchTimeout = 15 * time.Second
 	// watchGrace is how much longer than that a watch may live before it is given up here.
 	watchGrace = 5 * time.Second
-	// absentPoll is how often a resource that is not served is looked for again.
+	// absentPoll is how often a resource that is not served is looked for again, unless its source says otherwise.
 	absentPoll = 3 * time.Second
 )
 
@@ -113,12 +116,8 @@ func (lw *listerWatcher) watch(ctx context.Context, opts metav1.ListOptions) (ap
 		// The Reflector falls back to List, which says what absence means.
 		return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
 	case err != nil && lw.listedAbsent:
-		if absent, err := lw.confirmed(ctx, err); !absent {
-			lw.contact.failed(err)
-			return nil, fmt.Errorf("watch %s: %w", lw.source.Name, err)
-		}
 		lw.contact.touch(true)
-		return idle(absentPoll), nil
+		return idle(cmp.Or(lw.source.AbsentPoll, absentPoll)), nil
 	case err != nil:
 		// What was there is gone: the Reflector must list again, and find nothing.
 		return nil, expired()

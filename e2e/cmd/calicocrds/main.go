@@ -46,6 +46,9 @@ func run(in, out string) error {
 		case "globalnetworkpolicies", "stagedglobalnetworkpolicies", "globalnetworksets", "hostendpoints", "tiers":
 			crd.Spec.Scope = apiextensionsv1.ClusterScoped
 		}
+		for i := range crd.Spec.Versions {
+			intOrStrings(crd.Spec.Versions[i].Schema.OpenAPIV3Schema)
+		}
 		if err := write(out, crd); err != nil {
 			return err
 		}
@@ -60,6 +63,28 @@ func run(in, out string) error {
 		}
 	}
 	return nil
+}
+
+// intOrStrings makes ports and protocols what users write, a number or a text. Their Go types are structs with JSON methods of
+// their own (github.com/projectcalico/api/pkg/lib/numorstring), which controller-gen cannot know.
+func intOrStrings(schema *apiextensionsv1.JSONSchemaProps) {
+	_, port := schema.Properties["portName"]
+	_, numOrString := schema.Properties["numVal"]
+	if port || numOrString {
+		*schema = apiextensionsv1.JSONSchemaProps{
+			Description:  schema.Description,
+			AnyOf:        []apiextensionsv1.JSONSchemaProps{{Type: "integer"}, {Type: "string"}},
+			XIntOrString: true,
+		}
+		return
+	}
+	for name, property := range schema.Properties {
+		intOrStrings(&property)
+		schema.Properties[name] = property
+	}
+	if schema.Items != nil && schema.Items.Schema != nil {
+		intOrStrings(schema.Items.Schema)
+	}
 }
 
 func write(dir string, crd *apiextensionsv1.CustomResourceDefinition) error {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -59,11 +60,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func build(ctx context.Context, stdout, stderr io.Writer) error {
-	paths, err := controlplane.Binaries(ctx, stderr)
+	find, nodes := controlplane.Binaries, runtime.GOOS == "linux" // others have no kubelet
+	if nodes {
+		find = controlplane.NodeBinaries
+	}
+	paths, err := find(ctx, stderr)
+	if missing := (*controlplane.MissingAssetsError)(nil); nodes && errors.As(err, &missing) {
+		// A folder of ready-made programs may hold a control plane only.
+		paths, err = controlplane.Binaries(ctx, stderr)
+	}
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{paths.Etcd, paths.APIServer, paths.ControllerManager, paths.Kubectl} {
+	for _, path := range []string{paths.Etcd, paths.APIServer, paths.ControllerManager, paths.Kubectl, paths.Scheduler, paths.Kubelet, paths.KubeProxy} {
+		if path == "" {
+			continue
+		}
 		if _, err := fmt.Fprintln(stdout, path); err != nil {
 			return err
 		}

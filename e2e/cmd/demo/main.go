@@ -1,6 +1,6 @@
 // Command demo plays a story on a real API server with saguard installed by its chart: two people with client certificates,
-// real kubectl commands and what they print, and the audit log lines that result. It ends by itself, with exit code 0 only if
-// every step answered as expected.
+// real kubectl commands and what they print, the audit log lines that result, and, as root of a Linux machine that can run
+// nodes, packets between real pods on two of them. It ends by itself, with exit code 0 only if every step answered as expected.
 package main
 
 import (
@@ -29,10 +29,9 @@ func run() int {
 }
 
 func play(ctx context.Context) (err error) {
-	fmt.Println("Starting etcd, kube-apiserver and kube-controller-manager, and installing saguard by its chart ...")
 	started := time.Now()
-	i, err := install.New(ctx, install.Options{
-		ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr,
+	i, without, err := start(ctx, install.Options{
+		ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, CLI: true, Log: os.Stderr,
 	})
 	if err != nil {
 		return err
@@ -41,12 +40,9 @@ func play(ctx context.Context) (err error) {
 		// Also after Ctrl-C nothing may stay behind.
 		err = errors.Join(err, i.Close(context.WithoutCancel(ctx)))
 	}()
-	if err := i.BuildCLI(ctx); err != nil {
-		return err
-	}
 	fmt.Printf("Ready after %.0f s.\n", time.Since(started).Seconds())
 	s := &stage{ctx: ctx, i: i}
-	if err := story(s); err != nil {
+	if err := story(s, without); err != nil {
 		return err
 	}
 	if s.failed > 0 {
@@ -54,4 +50,10 @@ func play(ctx context.Context) (err error) {
 	}
 	fmt.Printf("\nAll %d steps answered as expected.\n", s.steps)
 	return nil
+}
+
+// startWithout installs saguard on an API server alone.
+func startWithout(ctx context.Context, o install.Options) (*install.Installation, error) {
+	fmt.Println("Starting etcd, kube-apiserver and kube-controller-manager, and installing saguard by its chart ...")
+	return install.New(ctx, o)
 }
