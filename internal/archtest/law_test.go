@@ -94,6 +94,51 @@ func theLaw() law {
 				"policy":            "the snapshot it passes on",
 			},
 
+			"enforce": {
+				"internal/ruleset": "the value it enforces",
+			},
+			"enforce/bpf": {
+				"enforce":          "the contract",
+				"internal/ruleset": "the value it loads",
+			},
+			"enforce/nft": {
+				"enforce":          "the contract",
+				"internal/ruleset": "the value it loads",
+			},
+			"enforce/bypass": {},
+			"enforce/packetlog": {
+				"audit":            "records",
+				"enforce":          "packets",
+				"internal/ruleset": "the rules that decided",
+			},
+			"enforce/enforcetest": {
+				"enforce":          "the contract it holds to",
+				"internal/ruleset": "the value it holds",
+			},
+			"enforce/appliertest": {
+				"enforce":           "the contract it tests",
+				"internal/decision": "verdicts to compare",
+				"internal/ruleset":  "the value it hands over",
+				"policy":            "worlds",
+				"policy/compile":    "worlds to rules",
+				"policy/eval":       "the oracle",
+			},
+			"enforce/appliertest/both": {},
+			"internal/desired": {
+				"enforce":        "the feed it is",
+				"internal/state": "the events",
+				"policy":         "objects",
+				"policy/compile": "the compiler",
+			},
+			"internal/nodeapi": {
+				"enforce":           "what the kernel answers",
+				"internal/decision": "verdicts to show",
+				"internal/ruleset":  "flows and rules",
+				"policy":            "the snapshot to explain by",
+				"policy/eval":       "why",
+			},
+			"internal/nodestatus": {},
+
 			"rbac": {
 				"internal/identity": "the subject of a question",
 			},
@@ -198,6 +243,23 @@ func theLaw() law {
 			"cmd/kubectl-saguard": {
 				"internal/cli": "wiring",
 			},
+			"cmd/saguard-agent": {
+				"audit":               "wiring",
+				"authz":               "wiring",
+				"authz/extauthz":      "wiring",
+				"enforce":             "wiring",
+				"enforce/bpf":         "wiring",
+				"enforce/bypass":      "wiring",
+				"enforce/nft":         "wiring",
+				"enforce/packetlog":   "wiring",
+				"internal/desired":    "wiring",
+				"internal/nodeapi":    "wiring",
+				"internal/nodestatus": "wiring",
+				"internal/run":        "wiring",
+				"internal/state":      "wiring",
+				"internal/watch":      "wiring",
+				"policy":              "wiring",
+			},
 			"cmd/saguard-webhook": {
 				"api/v1alpha1":          "wiring",
 				"audit":                 "wiring",
@@ -215,7 +277,35 @@ func theLaw() law {
 			"rbac":             {"rbac/rbactest": "random worlds and questions"},
 			"policy/reference": {"policy": "what Calico selects, the oracle"},
 			"policy/shadow":    {"policy/eval": "the oracle"},
-			"internal/watch":   {"policy/reference": "what is asked of what was followed"},
+			"enforce": {
+				"enforce/enforcetest": "a kernel in memory",
+				"internal/desired":    "a feed",
+				"internal/state":      "a feed",
+				"policy":              "worlds",
+				"policy/compile":      "worlds to rules",
+			},
+			"enforce/bpf": {
+				"enforce/appliertest": "the conformance suite",
+			},
+			"enforce/nft": {
+				"enforce/appliertest": "the conformance suite",
+			},
+			"enforce/appliertest/both": {
+				"enforce":             "the contract",
+				"enforce/appliertest": "the conformance suite",
+				"enforce/bpf":         "one backend",
+				"enforce/nft":         "the other",
+			},
+			"internal/desired": {
+				"enforce/enforcetest": "a kernel in memory",
+				"internal/ruleset":    "what comes out",
+			},
+			"internal/nodeapi": {"policy/compile": "worlds to rules"},
+			"internal/state": {
+				"internal/ruleset": "what its feed compiles to",
+				"policy/compile":   "what its feed compiles to",
+			},
+			"internal/watch": {"policy/reference": "what is asked of what was followed"},
 			"internal/cli": {
 				"rbac/rbactest": "RBAC from a few words",
 			},
@@ -247,8 +337,18 @@ func theLaw() law {
 				"policy/hygiene":              "types of Calico v3",
 				"policy/reference":            "types of Calico v3",
 				"policy/shadow":               "types of Calico v3",
+				"enforce/appliertest":         "random worlds",
 				"webhook":                     "types of Calico v3",
 			},
+
+			// The kernel.
+			"github.com/cilium/ebpf":         {"enforce/bpf": "programs, maps, links"},
+			"github.com/google/nftables":     {"enforce/bpf": "conntrack is switched on by a rule", "enforce/nft": "tables, sets, rules"},
+			"github.com/mdlayher/netlink":    {"enforce/nft": "its socket, and packets that were logged"},
+			"golang.org/x/sys":               {"enforce/bpf": "the kernel's constants", "enforce/nft": "the kernel's constants", "enforce/appliertest": "packets"},
+			"github.com/vishvananda/netns":   {"enforce/appliertest": "network namespaces"},
+			"github.com/vishvananda/netlink": {"enforce/appliertest": "their links"},
+			"golang.org/x/time":              {"enforce/packetlog": "a limit on records"},
 
 			// The identity check.
 			"github.com/spiffe/go-spiffe":            {"authz": "SPIFFE IDs"},
@@ -268,6 +368,8 @@ func theLaw() law {
 
 			// Whoever talks to the API server.
 			"k8s.io/client-go": {
+				"cmd/saguard-agent":   "wiring",
+				"internal/nodestatus": "a lease per node",
 				"internal/cli":        "the cluster that kubectl's configuration names",
 				"internal/run":        "the lease that elects a leader",
 				"internal/watch":      "informers",
@@ -278,6 +380,7 @@ func theLaw() law {
 				"cmd/kubectl-saguard": "the three streams",
 			},
 			"sigs.k8s.io/controller-runtime": {
+				"cmd/saguard-agent":   "signals and logger",
 				"internal/cli":        "reads what a command asks the cluster",
 				"internal/status":     "writes statuses",
 				"internal/watch":      "the client",
@@ -291,41 +394,49 @@ func theLaw() law {
 			"go.uber.org/zap/zapcore": {
 				"internal/run":        "the one logger",
 				"audit":               "records go through its encoder",
+				"cmd/saguard-agent":   "the level of the logger",
 				"cmd/saguard-webhook": "the level of the logger",
 			},
 			"github.com/go-logr/zapr": {"internal/run": "the one logger"},
 			"github.com/go-logr/logr": {
 				"authz/extauthz":      "what no answer can say",
+				"cmd/saguard-agent":   "wiring",
+				"enforce":             "what no status can say",
+				"enforce/packetlog":   "a record that could not be written",
+				"internal/nodestatus": "a write that is to be tried again",
 				"internal/run":        "makes the logger",
 				"internal/status":     "a write that is to be tried again",
 				"webhook":             "what no answer can say",
 				"cmd/saguard-webhook": "wiring",
 			},
 			"k8s.io/klog": {
+				"cmd/saguard-agent":   "client-go's own lines go to the one logger",
 				"internal/watch":      "the logger that client-go takes from the context",
 				"cmd/saguard-webhook": "client-go's own lines go to the one logger",
 			},
 			"github.com/prometheus/client_golang": {
-				"authz/extauthz": "decisions as metrics",
-				"internal/run":   "health as metrics",
-				"internal/watch": "freshness as metrics",
-				"webhook":        "decisions as metrics",
+				"authz/extauthz":    "decisions as metrics",
+				"cmd/saguard-agent": "the registry and its page",
+				"enforce":           "latency, drift and drops as metrics",
+				"internal/run":      "health as metrics",
+				"internal/watch":    "freshness as metrics",
+				"webhook":           "decisions as metrics",
 			},
 
 			"github.com/benbjohnson/immutable": {"rbac": "persistent maps of the index"},
 			"gopkg.in/evanphx/json-patch.v4":   {"internal/cli": "an object after mutation", "webhook": "what a request looks like after mutation, offline"},
 			"k8s.io/utils":                     {"internal/watch": "the clock of client-go's backoff"},
 			"golang.org/x/sync":                {"internal/watch": "a group of informers", "authz/extauthz": "a group of listeners"},
-			"github.com/spf13":                 {"cmd/saguard-webhook": "flags", "internal/cli": "commands and flags"},
+			"github.com/spf13":                 {"cmd/saguard-agent": "commands and flags", "cmd/saguard-webhook": "flags", "internal/cli": "commands and flags"},
 
 			// Of the standard library: what a pure package has no use for.
 			"C":        {},
 			"log":      {},
 			"log/slog": {"authz/extauthz": "net/http's own errors go to the one logger"},
-			"os/exec":  {},
+			"os/exec":  {"enforce/appliertest": "an agent to be killed"},
 			"unsafe":   {},
-			"net/http": {"authz/extauthz": "POST /v1/check", "internal/run": "health", "webhook": "the edge"},
-			"os":       {"authz/extauthz": "unix sockets", "audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+			"net/http": {"cmd/saguard-agent": "metrics and health", "internal/nodeapi": "status and explain on a unix socket", "authz/extauthz": "POST /v1/check", "internal/run": "health", "webhook": "the edge"},
+			"os":       {"cmd/saguard-agent": "arguments and exit code", "enforce/appliertest": "namespaces, and itself again", "enforce/bpf": "pins", "enforce/nft": "errors of the kernel", "internal/nodeapi": "a unix socket", "authz/extauthz": "unix sockets", "audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
 		},
 	}
 }
