@@ -1,15 +1,13 @@
 package appliertest
 
 import (
-	"os"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netns"
 
 	"github.com/saguard/saguard/enforce"
+	"github.com/saguard/saguard/internal/testenv"
 )
 
 // patience bounds every wait for something that has to happen; window is how long something that must not happen is waited
@@ -103,9 +101,5 @@ func needNamespaces(t testing.TB) {
 	if err == nil {
 		return
 	}
-	required := strings.FieldsFunc(os.Getenv("REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' })
-	if slices.Contains(required, "netns") {
-		t.Fatalf("network namespaces are required: %v", err)
-	}
-	t.Skipf("no network namespaces: %v", err)
+	testenv.Lacking(t, testenv.NetNS, err.Error())
 }

@@ -3,7 +3,6 @@
 package bpf
 
 import (
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/saguard/saguard/internal/ruleset"
+	"github.com/saguard/saguard/internal/testenv"
 )
 
 // requireNetns moves the test's thread, for good, into a network and a mount namespace of its own.
@@ -20,12 +20,7 @@ func requireNetns(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
-		for _, name := range strings.FieldsFunc(os.Getenv("REQUIRE"), func(r rune) bool { return r == ' ' || r == ',' }) {
-			if name == "netns" {
-				t.Fatalf("REQUIRE=netns, but namespaces cannot be made: %v", err)
-			}
-		}
-		t.Skipf("needs root: make namespaces: %v", err)
+		testenv.Lacking(t, testenv.NetNS, err.Error())
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/saguard/saguard/enforce"
 	"github.com/saguard/saguard/internal/ruleset"
+	"github.com/saguard/saguard/internal/testenv"
 )
 
 // inNamespace runs f in a network namespace of its own, on a thread that ends with it. f must not end its goroutine with
@@ -34,11 +34,7 @@ func inNamespace(t testing.TB, f func()) {
 	if err == nil {
 		return
 	}
-	required := strings.FieldsFunc(os.Getenv("REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' })
-	if slices.Contains(required, "netns") {
-		t.Fatalf("network namespaces are required: %v", err)
-	}
-	t.Skipf("no network namespaces: %v", err)
+	testenv.Lacking(t, testenv.NetNS, err.Error())
 }
 
 func newApplier(t testing.TB, o Options) *Applier {

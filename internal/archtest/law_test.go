@@ -119,6 +119,7 @@ func theLaw() law {
 				"enforce":           "the contract it tests",
 				"internal/decision": "verdicts to compare",
 				"internal/ruleset":  "the value it hands over",
+				"internal/testenv":  "network namespaces may be missing",
 				"policy":            "worlds",
 				"policy/compile":    "worlds to rules",
 				"policy/eval":       "the oracle",
@@ -286,9 +287,11 @@ func theLaw() law {
 			},
 			"enforce/bpf": {
 				"enforce/appliertest": "the conformance suite",
+				"internal/testenv":    "network namespaces may be missing",
 			},
 			"enforce/nft": {
 				"enforce/appliertest": "the conformance suite",
+				"internal/testenv":    "network namespaces may be missing",
 			},
 			"enforce/appliertest/both": {
 				"enforce":             "the contract",
