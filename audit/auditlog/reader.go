@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	sigsjson "sigs.k8s.io/json"
 
@@ -298,16 +298,19 @@ func (f *fileState) array(d *json.Decoder, version string) error {
 	return err
 }
 
-// eventKey is the same for the stages and copies of one request. An aggregated API server logs a request under the same ID
-// as the one in front of it; of the two only it knows what admission decided, so with and without a decision are two keys.
+// eventKey is the same for the stages and copies of one request. The audit ID alone is not enough: a client may choose it (header
+// Audit-ID), and whoever gave all requests the same would have one of them reviewed. The time is the API server's own. An
+// aggregated API server logs a request under the same ID as the one in front of it; of the two only it knows what admission
+// decided, so with and without a decision are two keys.
 func eventKey(e *auditv1.Event) [17]byte {
 	var key [17]byte
-	if id, err := uuid.Parse(string(e.AuditID)); err == nil {
-		copy(key[:], id[:])
-	} else {
-		sum := sha256.Sum256([]byte(e.AuditID))
-		copy(key[:16], sum[:])
+	text := make([]byte, 0, 512)
+	for _, part := range []string{string(e.AuditID), e.Verb, e.RequestURI, e.User.Username} {
+		text = append(append(text, part...), 0)
 	}
+	text = binary.BigEndian.AppendUint64(text, uint64(e.RequestReceivedTimestamp.UnixNano()))
+	sum := sha256.Sum256(text)
+	copy(key[:16], sum[:])
 	if audit.Decided(e.Annotations) {
 		key[16] = 1
 	}

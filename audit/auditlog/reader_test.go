@@ -72,6 +72,7 @@ func TestWhatIsGiven(t *testing.T) {
 		"two events whose end of line was lost":         {event() + event("auditID", `"b"`), 2},
 		"an aggregated API server's event beside ours":  {event() + "\n" + event("annotations", `{"policies.validate.saguard.io/decision":"Allow"}`), 2},
 		"the same request in two stages":                {event("stage", `"ResponseStarted"`) + "\n" + event(), 1},
+		"an audit ID that the client chose twice":       {event() + "\n" + event("time", `"2026-11-22T10:00:00.000001Z"`) + "\n" + event("verb", `"update"`), 3},
 		"another webhook's annotation is no decision":   {event() + "\n" + event("annotations", `{"evil.example.com/decision":"Allow"}`), 1},
 		"an event of an API version that is not known":  {event("apiVersion", `"audit.k8s.io/v2"`), 0},
 		"an event without an audit ID":                  {event("auditID", `""`), 0},

@@ -37,9 +37,9 @@ type Builder struct {
 	options Options
 	out     Review
 	uses    map[useKey]*AccountUse
-	// pending are the guarded writes without a decision, by audit ID: an aggregated API server may log one later.
-	pending map[string][]Bypass
-	decided map[string]bool // the audit IDs of decisions about resources that aggregated API servers serve
+	// pending are the guarded writes without a decision: an aggregated API server may log one later.
+	pending map[relayed][]Bypass
+	decided map[relayed]bool // decisions about resources that aggregated API servers serve
 	// firstDecision is when saguard is first known to have been there.
 	firstDecision time.Time
 	accounts      map[string]account
@@ -49,6 +49,14 @@ type Builder struct {
 	updates       int        // of accounts, without decision and body
 	all           []*decided // with Options.Replay
 	interned      interned
+}
+
+// relayed is what the events of two API servers about one request have in common. A client may choose the audit ID, so it
+// alone does not tell that.
+type relayed struct{ auditID, user, verb, group, resource, namespace string }
+
+func relayedOf(r *Request) relayed {
+	return relayed{r.AuditID, r.User, r.Verb, r.Object.Group, r.Object.Resource, r.Object.Namespace}
 }
 
 type useKey struct{ user, namespace, account, how string }
@@ -62,7 +70,7 @@ func New(o Options) *Builder {
 		o.Limit = DefaultLimit
 	}
 	return &Builder{
-		options: o, uses: map[useKey]*AccountUse{}, pending: map[string][]Bypass{}, decided: map[string]bool{}, accounts: map[string]account{},
+		options: o, uses: map[useKey]*AccountUse{}, pending: map[relayed][]Bypass{}, decided: map[relayed]bool{}, accounts: map[string]account{},
 		out: Review{Schema: Schema, Decisions: map[audit.Outcome]int{}, NotShown: map[string]int{}},
 	}
 }

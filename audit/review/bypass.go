@@ -18,7 +18,9 @@ const failedOpenPrefix = "failed-open."
 // of an account.
 func (b *Builder) addBypasses(r *Request, d *decided, e *auditv1.Event, relabelled bool) {
 	if d != nil {
-		b.decided[r.AuditID] = b.decided[r.AuditID] || r.Object.Group == "projectcalico.org"
+		if r.Object.Group == "projectcalico.org" {
+			b.decided[relayedOf(r)] = true
+		}
 		r = &d.Request
 	}
 	if !b.options.Filter.picks(r) || len(b.options.Filter.Accounts) > 0 && !b.namesAccount(r, d) {
@@ -32,12 +34,9 @@ func (b *Builder) addBypasses(r *Request, d *decided, e *auditv1.Event, relabell
 	if !r.Succeeded() {
 		return
 	}
-	for key, webhook := range e.Annotations {
-		if strings.HasPrefix(key, failedOpenPrefix) && strings.HasSuffix(webhook, ".saguard.io") {
-			// A mutation that was missed is no decision that was missed: what it would have refused, a check refuses.
-			add(FailedOpen, strings.Contains(webhook, ".validate."), "the webhook "+webhook+" could not be called, and its failurePolicy is Ignore")
-			break
-		}
+	if webhook := failedOpen(e.Annotations); webhook != "" {
+		// A mutation that was missed is no decision that was missed: what it would have refused, a check refuses.
+		add(FailedOpen, isValidating(webhook), "the webhook "+webhook+" could not be called, and its failurePolicy is Ignore")
 	}
 	if isTampering(r) {
 		add(Tampering, true, "saguard's own configuration was changed")
@@ -52,7 +51,8 @@ func (b *Builder) addBypasses(r *Request, d *decided, e *auditv1.Event, relabell
 	case identity.IsControllerManager(r.User), strings.HasPrefix(r.User, "system:node:"):
 	case r.Object.Resource == "serviceaccounts" && r.Object.Subresource == "token" && r.Verb == "create":
 		add(TokenMinted, true, "a token of "+r.Object.Namespace+"/"+r.Object.Name+" was issued")
-	case r.Object.Resource == "secrets" && isTokenSecret(e):
+	case r.Object.Resource == "secrets" && r.Object.Group == "" && (d != nil || isTokenSecret(e)):
+		// saguard is asked of no other Secrets, so its decision tells this at every level.
 		add(TokenMinted, true, "a Secret for a token of a service account was written")
 	case r.Object.Resource == "pods" && isConnection(r.Object.Subresource):
 		add(Connected, true, r.Object.Subresource+" to pod "+r.Object.Namespace+"/"+r.Object.Name)
@@ -65,11 +65,28 @@ func (b *Builder) addBypasses(r *Request, d *decided, e *auditv1.Event, relabell
 		if !certain {
 			why += "; an aggregated API server may have it in its own log"
 		}
-		b.pending[r.AuditID] = append(b.pending[r.AuditID], Bypass{Request: *r, Kind: NoDecision, Certain: certain, Why: why})
+		key := relayedOf(r)
+		b.pending[key] = append(b.pending[key], Bypass{Request: *r, Kind: NoDecision, Certain: certain, Why: why})
 	} else if r.Object.Resource == "serviceaccounts" && r.Object.Subresource == "" && (r.Verb == "update" || r.Verb == "patch") && e.RequestObject == nil {
 		b.updates++
 	}
 }
+
+// failedOpen returns the webhook of saguard's that could not be called, a validating one before the others; "" if there is none.
+func failedOpen(annotations map[string]string) string {
+	worst := ""
+	for key, webhook := range annotations {
+		if !strings.HasPrefix(key, failedOpenPrefix) || !strings.HasSuffix(webhook, ".saguard.io") {
+			continue
+		}
+		if worst == "" || isValidating(webhook) && !isValidating(worst) || isValidating(webhook) == isValidating(worst) && webhook < worst {
+			worst = webhook
+		}
+	}
+	return worst
+}
+
+func isValidating(webhook string) bool { return strings.HasSuffix(webhook, ".validate.saguard.io") }
 
 func (b *Builder) namesAccount(r *Request, d *decided) bool {
 	if d != nil {
@@ -108,8 +125,8 @@ func (b *Builder) wantsDecision(r *Request, relabelled bool) string {
 // settleBypasses lists the writes that no decision was found for, after the first one that saguard is known to have decided.
 func (b *Builder) settleBypasses() {
 	before := 0
-	for id, rows := range b.pending {
-		if b.decided[id] {
+	for key, rows := range b.pending {
+		if b.decided[key] {
 			continue
 		}
 		for _, row := range rows {
@@ -121,7 +138,7 @@ func (b *Builder) settleBypasses() {
 			b.row("bypasses", len(b.out.Bypasses), func() { b.out.Bypasses = append(b.out.Bypasses, row) })
 		}
 	}
-	b.pending = map[string][]Bypass{}
+	b.pending = map[relayed][]Bypass{}
 	if before > 0 {
 		b.note("%d guarded writes before %s, the first decision in the log, are not listed as bypasses", before, b.firstDecision.Format("2006-01-02T15:04:05Z"))
 	}

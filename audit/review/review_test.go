@@ -196,6 +196,10 @@ func TestBypasses(t *testing.T) {
 			l.add("create", "networkpolicies.projectcalico.org", "prod", "p")
 			l.add("create", "networkpolicies.projectcalico.org", "prod", "p", seen, func(e *auditv1.Event) { e.AuditID = "id-1" })
 		}, ""},
+		"the decision of another request with the same audit ID": {func(l *log) {
+			l.add("create", "networkpolicies.projectcalico.org", "prod", "p")
+			l.add("create", "networkpolicies.projectcalico.org", "stage", "p", seen, func(e *auditv1.Event) { e.AuditID = "id-1" })
+		}, "no-decision false"},
 		"a Calico policy by CRD": {func(l *log) { l.add("create", "networkpolicies.crd.projectcalico.org", "prod", "p") }, "no-decision true"},
 		"the validating webhook failed open": {func(l *log) {
 			l.add("create", "pods", "kube-system", "p", annotated("failed-open.validating.webhook.admission.k8s.io/round_0_index_0", "pods.validate.saguard.io"))
@@ -203,6 +207,11 @@ func TestBypasses(t *testing.T) {
 		"the mutating webhook failed open": {func(l *log) {
 			l.add("create", "pods", "prod", "p", seen, annotated("failed-open.mutating.webhook.admission.k8s.io/round_0_index_0", "pods.mutate.saguard.io"))
 		}, "failed-open false"},
+		"both failed open": {func(l *log) {
+			l.add("create", "pods", "kube-system", "p", annotated("failed-open.mutating.webhook.admission.k8s.io/round_0_index_0", "pods.mutate.saguard.io"),
+				annotated("failed-open.mutating.webhook.admission.k8s.io/round_0_index_1", "a.mutate.saguard.io"),
+				annotated("failed-open.validating.webhook.admission.k8s.io/round_0_index_0", "pods.validate.saguard.io"))
+		}, "failed-open true"},
 		"somebody else's webhook failed open": {func(l *log) {
 			l.add("create", "pods", "prod", "p", seen, annotated("failed-open.validating.webhook.admission.k8s.io/round_0_index_0", "other.example.com"))
 		}, ""},
@@ -215,10 +224,11 @@ func TestBypasses(t *testing.T) {
 		"a token Secret": {func(l *log) {
 			l.add("create", "secrets", "prod", "s", seen, request(`{"type":"kubernetes.io/service-account-token"}`))
 		}, "token-minted true"},
-		"another Secret":     {func(l *log) { l.add("create", "secrets", "prod", "s") }, ""},
-		"an exec":            {func(l *log) { l.add("create", "pods/exec", "prod", "p", seen, code(101)) }, "connected true"},
-		"a guard is deleted": {func(l *log) { l.add("delete", "serviceaccountguards.saguard.io", "", "g", seen) }, "tampering true"},
-		"a guard's status":   {func(l *log) { l.add("patch", "serviceaccountguards.saguard.io/status", "", "g") }, ""},
+		"a token Secret at level Metadata": {func(l *log) { l.add("create", "secrets", "prod", "s", seen) }, "token-minted true"},
+		"another Secret":                   {func(l *log) { l.add("create", "secrets", "prod", "s") }, ""},
+		"an exec":                          {func(l *log) { l.add("create", "pods/exec", "prod", "p", seen, code(101)) }, "connected true"},
+		"a guard is deleted":               {func(l *log) { l.add("delete", "serviceaccountguards.saguard.io", "", "g", seen) }, "tampering true"},
+		"a guard's status":                 {func(l *log) { l.add("patch", "serviceaccountguards.saguard.io/status", "", "g") }, ""},
 		"our webhook configuration": {func(l *log) {
 			l.add("patch", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", "validate.saguard.io")
 		}, "tampering true"},

@@ -107,7 +107,7 @@ func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.IntVar(&o.apiBurst, "kube-api-burst", 100, "Requests to the API server in a burst.")
 	i := &o.identity
 	fs.StringSliceVar(&i.trustDomains, "authz-trust-domain", nil, "Trust domains of SPIFFE identities, pinned; they turn the identity check for Envoy on.")
-	fs.StringVar(&i.socket, "authz-socket", "/run/saguard/authz.sock", "Socket of the identity check by gRPC; empty turns it off.")
+	fs.StringVar(&i.socket, "authz-socket", "/run/saguard-authz/authz.sock", "Socket of the identity check by gRPC; empty turns it off.")
 	fs.StringVar(&i.jsonSocket, "authz-json-socket", "", "Socket of the identity check by JSON; empty turns it off.")
 	fs.IntVar(&i.socketGroup, "authz-socket-group", 0, "Group that may connect to the sockets of the identity check; 0 is the process's.")
 	fs.StringSliceVar(&i.plaintextNamespaces, "authz-plaintext-namespace", nil, "Namespaces whose pods may be called without a usable certificate.")

@@ -108,7 +108,7 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	if identity != nil {
-		parts = append(parts, runner.Part{Name: "identity check", Run: identity.Run})
+		parts = append(parts, runner.Part{Name: "identity check", Run: identity.Run}, runner.Part{Name: "snapshots", Run: a.policies.KeepSnapshots})
 		health.Probes["identity check"] = identity.Ready
 	}
 	return runner.Together(ctx, parts...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -154,19 +155,14 @@ func (a *Applier) Apply(ctx context.Context, deltas []*ruleset.Delta) error {
 	if err := a.collect(l); err != nil {
 		return err
 	}
+	l.together = slices.ContainsFunc(deltas, l.changesRules)
 	for _, d := range deltas {
 		if err := l.apply(d); err != nil {
 			return fmt.Errorf("lower rules: %w", err)
 		}
 	}
-	l.promoteIfDue()
-	if err := a.commitPhases(l); err != nil {
+	if err := a.commitAll(l); err != nil {
 		return err
-	}
-	if l.settle() {
-		if err := a.commitPhases(l); err != nil {
-			return err
-		}
 	}
 	a.lowering = l
 	for _, d := range deltas {
@@ -187,11 +183,35 @@ func (a *Applier) collect(l *lowering) error {
 	l.epoch++
 	a.epochAt = now
 	l.collectAll()
-	return a.commitPhases(l)
+	return a.commitPhases(l, elementPhases())
+}
+
+// commitAll commits what the model notes, and then what makes the next changes cheap.
+func (a *Applier) commitAll(l *lowering) error {
+	if l.together {
+		l.renew()
+		if err := a.commitPhases(l, rulePhases()); err != nil {
+			return err
+		}
+		if l.settleMoved() {
+			if err := a.commitPhases(l, elementPhases()); err != nil {
+				return err
+			}
+		}
+	} else {
+		l.promoteIfDue()
+		if err := a.commitPhases(l, elementPhases()); err != nil {
+			return err
+		}
+	}
+	if l.settle() {
+		return a.commitPhases(l, elementPhases())
+	}
+	return nil
 }
 
 // commitPhases commits what the model notes.
-func (a *Applier) commitPhases(l *lowering) error {
+func (a *Applier) commitPhases(l *lowering, phases []phase) error {
 	for _, phase := range phases {
 		b := a.kernel.batch()
 		phase(b, l.model)

@@ -210,16 +210,24 @@ func encodeElement(a *attributes, spec setSpec, key string, e element) {
 	})
 }
 
-// A packet is not judged in one moment: it takes the rules of the generation in which it came, but looks every element up in
+// A packet is not judged in one moment: it goes by the rules of the generation in which it came, but looks every element up in
 // the generation of that moment, and to a packet that came before a commit the chains which that made are empty. So changes
 // are committed in phases, each of which leads from one state to another whatever a packet saw of either.
-var phases = [...]func(*batch, *model){
-	(*batch).create,  // what nothing leads to yet
-	(*batch).extend,  // elements with new keys, and rules beside the old ones
-	(*batch).replace, // elements that change
-	(*batch).retract, // elements and rules that go
-	(*batch).delete,  // what nothing leads to any more, since an epoch ago
+type phase func(*batch, *model)
+
+// Changes of elements that do not depend on each other: each is of one address.
+func elementPhases() []phase {
+	return []phase{
+		(*batch).create,  // what nothing leads to yet
+		(*batch).extend,  // elements with new keys
+		(*batch).replace, // elements that change
+		(*batch).retract, // elements that go
+		(*batch).delete,  // what nothing leads to any more, since an epoch ago
+	}
 }
+
+// All other changes: elements change by new sets ([model.renew]), and with the rules that lead to them all at once.
+func rulePhases() []phase { return []phase{(*batch).create, (*batch).exchange, (*batch).delete} }
 
 // create writes new chains with their rules, and new sets with their elements. The order is the kernel's: what is referred to
 // is there before what refers to it.
@@ -235,16 +243,37 @@ func (b *batch) create(m *model) {
 	for _, name := range slices.Sorted(maps.Keys(m.wasSet)) {
 		if s := m.sets[name]; m.wasSet[name] == nil && s != nil {
 			sets = append(sets, name)
-			b.addSet(name, s.setSpec)
+			b.addSet(m.kernelName(name), s.setSpec)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.renewed)) {
+		sets = append(sets, name)
+		b.addSet(m.kernelName(name), m.sets[name].setSpec)
 	}
 	for _, name := range sets {
-		b.elements(unix.NFT_MSG_NEWSETELEM, netlink.Create, name, m.sets[name].setSpec, m.sets[name].elements)
+		b.elements(unix.NFT_MSG_NEWSETELEM, netlink.Create, m.kernelName(name), m.sets[name].setSpec, m.sets[name].elements)
 	}
 	for _, name := range chains {
-		for _, r := range m.chains[name].rules {
-			b.addRule(name, r)
+		b.addRules(name, m)
+	}
+}
+
+// exchange writes the rules of chains that were there anew.
+func (b *batch) exchange(m *model) {
+	for _, name := range slices.Sorted(maps.Keys(m.wasChain)) {
+		if m.rewritten(name) {
+			b.flushChain(name)
+			b.addRules(name, m)
 		}
+	}
+}
+
+func (b *batch) addRules(chain string, m *model) {
+	for _, r := range m.chains[chain].rules {
+		if r.set != "" {
+			r.set = m.kernelName(r.set)
+		}
+		b.addRule(chain, r)
 	}
 }
 
@@ -255,9 +284,7 @@ func (b *batch) extend(m *model) {
 		}
 		return nil
 	})
-	for _, name := range changedChains(m) {
-		b.replaceRules(name, bothRules(*m.wasChain[name], m.chains[name].rules))
-	}
+	b.exchange(m)
 }
 
 // replace changes sets with intervals as a whole: those that come may overlap with those that go.
@@ -284,11 +311,6 @@ func (b *batch) retract(m *model) {
 		}
 		return nil
 	})
-	for _, name := range changedChains(m) {
-		if now := m.chains[name].rules; !slices.Equal(bothRules(*m.wasChain[name], now), now) {
-			b.replaceRules(name, now)
-		}
-	}
 }
 
 func (b *batch) delete(m *model) {
@@ -299,46 +321,11 @@ func (b *batch) delete(m *model) {
 			b.flushChain(name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.wasSet)) {
-		if m.wasSet[name] != nil && m.sets[name] == nil {
-			b.deleteSet(name)
-		}
+	for _, name := range slices.Sorted(maps.Keys(m.dropped)) {
+		b.deleteSet(name)
 	}
 	for _, name := range chains {
 		b.deleteChain(name)
-	}
-}
-
-// changedChains are those that were there and have other rules now.
-func changedChains(m *model) []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(m.wasChain)) {
-		if was, now := m.wasChain[name], m.chains[name]; was != nil && now != nil && !slices.Equal(*was, now.rules) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// bothRules are the new rules of a chain but for the last, which has no condition, and before that the old ones that are no
-// more: a packet meets a rule of one or the other. Rules with conditions only lead on, so their order says which.
-func bothRules(was, now []rule) []rule {
-	if len(was) == 0 || len(now) == 0 {
-		return now
-	}
-	out := slices.Clone(now[:len(now)-1])
-	for _, r := range was[:len(was)-1] {
-		if !slices.Contains(now, r) {
-			out = append(out, r)
-		}
-	}
-	return append(out, now[len(now)-1])
-}
-
-func (b *batch) replaceRules(name string, rules []rule) {
-	b.flushChain(name)
-	for _, r := range rules {
-		b.addRule(name, r)
 	}
 }
 
@@ -348,8 +335,8 @@ func (b *batch) someElements(m *model, kind int, flags netlink.HeaderFlags,
 	choose func(intervals bool, was, now *element) *element) {
 	for _, name := range slices.Sorted(maps.Keys(m.wasElement)) {
 		s := m.sets[name]
-		if s == nil {
-			continue // its elements go with it
+		if s == nil || m.renewed[name] != "" {
+			continue // its elements go, or come, with it
 		}
 		chosen := map[string]element{}
 		for key, was := range m.wasElement[name] {
@@ -364,7 +351,7 @@ func (b *batch) someElements(m *model, kind int, flags netlink.HeaderFlags,
 				chosen[key] = *e
 			}
 		}
-		b.elements(kind, flags, name, s.setSpec, chosen)
+		b.elements(kind, flags, m.kernelName(name), s.setSpec, chosen)
 	}
 }
 

@@ -35,6 +35,9 @@ func decodeRule(list []byte) (rule, error) {
 	if d.v6 != (d.family == 6 && (d.setField == sourceAddress || d.setField == destAddress)) {
 		return rule{}, fmt.Errorf("%w: address of another IP version", errForeign)
 	}
+	if d.hasSources && isICMP(d.protocol) {
+		return rule{}, fmt.Errorf("%w: ICMP with ports", errForeign)
+	}
 	return d.rule, nil
 }
 
@@ -73,8 +76,14 @@ func (r *decoder) expression(name string, body []byte) error {
 		if err := read(e); err != nil {
 			return err
 		}
-		r.loaded = map[expr.MetaKey]field{expr.MetaKeyNFPROTO: networkProtocol, expr.MetaKeyL4PROTO: transport}[e.Key]
-		if r.loaded == noField || e.SourceRegister {
+		switch {
+		case e.SourceRegister:
+			return foreign
+		case e.Key == expr.MetaKeyNFPROTO:
+			r.loaded = networkProtocol
+		case e.Key == expr.MetaKeyL4PROTO:
+			r.loaded = transport
+		default:
 			return foreign
 		}
 	case "ct":
@@ -82,8 +91,14 @@ func (r *decoder) expression(name string, body []byte) error {
 		if err := read(e); err != nil {
 			return err
 		}
-		r.loaded = map[expr.CtKey]field{expr.CtKeyDIRECTION: conntrackReply, expr.CtKeySTATE: conntrackState}[e.Key]
-		if r.loaded == noField || e.Register == 0 {
+		switch {
+		case e.Register == 0: // it sets, and does not read
+			return foreign
+		case e.Key == expr.CtKeyDIRECTION:
+			r.loaded = conntrackReply
+		case e.Key == expr.CtKeySTATE:
+			r.loaded = conntrackState
+		default:
 			return foreign
 		}
 	case "payload":
@@ -123,7 +138,12 @@ func (r *decoder) expression(name string, body []byte) error {
 		if err := read(e); err != nil {
 			return err
 		}
-		if e.Invert || r.loaded == noField || r.set != "" || e.IsDestRegSet && e.DestRegister != unix.NFT_REG_VERDICT {
+		switch r.loaded {
+		case sourceAddress, destAddress, destPort, icmpTypeCode:
+		default:
+			return foreign
+		}
+		if e.Invert || e.SetName == "" || r.set != "" || e.IsDestRegSet && e.DestRegister != unix.NFT_REG_VERDICT {
 			return foreign
 		}
 		r.set, r.setField, r.isMap = e.SetName, r.loaded, e.IsDestRegSet

@@ -7,7 +7,7 @@
 // not. What an address set says is no endpoint is not looked at further. A packet goes
 //
 //	ingress                      replies and ICMP errors of known connections pass; is the destination an endpoint?
-//	  ingress4                   which identity has the source? longest prefix: pods by hash, networks by interval
+//	  ingress4                   which identity has the source? pods by hash, networks by disjoint intervals
 //	    ingress4_identity_7      has the endpoint's program a row for that identity?
 //	      ingress_row_12         which segment has the protocol and ports?
 //	        ingress_allow_3      counter, report, verdict
@@ -26,8 +26,7 @@
 // have rows for all of them: 20,000 elements here, 1,000,000 there.
 //
 // The price is that an element which goes to a chain makes the kernel walk the whole table before it commits: 1 ms at 15,000
-// elements, 20 ms at 120,000 (kernels before the end of 2025 walk a chain again for every way that leads there, and take
-// longer). An address that comes therefore goes to plain sets first, which are not walked (recent.go). So one pod costs four
+// elements, 20 ms at 120,000; kernels that walk a chain again for every way that leads there take longer. An address that comes therefore goes to plain sets first, which are not walked (recent.go). So one pod costs four
 // elements for each of its addresses and no walk.
 //
 // # Atomicity
@@ -37,9 +36,12 @@
 // generation of each lookup, and chains that are younger than itself are empty to it. Under load this lets packets pass that no
 // ruleset allows, and drops others. So
 //
-//   - [Applier.Apply] commits in phases (batch.go), each of which leaves every packet with a verdict of the ruleset before or
-//     after: first what is new, then what leads there, then what changes, then what goes; and what nothing leads to any more is
-//     deleted no sooner than 100 ms later;
+//   - addresses that come and go, each for itself, are changes of elements, in the order of elementPhases (batch.go): what is new,
+//     what leads there, what changes, what goes; and what nothing leads to any more is deleted no sooner than 100 ms later;
+//   - all other changes exchange sets for new ones, and write the rules anew that refer to them, in one commit: the rules that a
+//     packet goes by then tell which elements it finds. Addresses whose identity changes at the same time are in a map that hides
+//     the others, and which is one of the exchanged sets, until the others have caught up;
+//   - names are not used again before what had them is deleted;
 //   - [Applier.Sync] makes a new table beside the old one. Both judge, so a packet passes only what both allow. Then the old one
 //     loses its rules, and after the kernel's grace period, its sets;
 //   - an endpoint's packet that comes to no verdict is dropped.

@@ -2,8 +2,8 @@ package nft
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -107,9 +107,122 @@ func TestKernelHoldsTheModel(t *testing.T) {
 				t.Errorf("seed %d: nft -j list: %v", seed, err)
 				return
 			}
-			if os.Getenv("SHOW") != "" {
-				t.Log(list)
+		}
+	})
+}
+
+// TestWhatIsLeftOverIsReplaced covers a process that was killed in the middle, other tables, and cleaning up.
+func TestWhatIsLeftOverIsReplaced(t *testing.T) {
+	inNamespace(t, func() {
+		if _, err := nft("add", "table", "inet", "saguardian"); err != nil {
+			t.Error(err)
+			return
+		}
+		a, b := newApplier(t, Options{}), newApplier(t, Options{})
+		tables := func() string {
+			out, err := nft("list", "tables")
+			if err != nil {
+				t.Error(err)
+			}
+			return strings.Join(strings.Fields(strings.ReplaceAll(out, "table inet", "")), " ")
+		}
+		expect := func(what, want string) {
+			t.Helper()
+			if got := tables(); got != want {
+				t.Errorf("%s: tables %q, want %q", what, got, want)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		must(a.Probe(t.Context()))
+		expect("after a probe", "saguardian")
+		must(a.Sync(t.Context(), sample()))
+		must(b.Sync(t.Context(), sample()))
+		expect("after a Sync of each of two processes", "saguardian saguard_1")
+		if err := a.Verify(t.Context()); err == nil {
+			t.Error("the first process has not noticed the second")
+		}
+		must(b.Verify(t.Context()))
+		// As after a Sync that was killed before it took the old table away.
+		if _, err := nft("add", "table", "inet", "saguard_7"); err != nil {
+			t.Error(err)
+		}
+		if err := b.Verify(t.Context()); err == nil {
+			t.Error("a second table was not noticed")
+		}
+		must(b.Sync(t.Context(), sample()))
+		expect("after another Sync", "saguardian saguard_0")
+		must(b.Verify(t.Context()))
+		must(b.Remove(t.Context()))
+		expect("after Remove", "saguardian")
+		must(b.Remove(t.Context()))
+		if got, err := b.Lookup(t.Context(), newWorld(1).flow()); err != nil || got != (enforce.Answer{}) {
+			t.Errorf("without a table: %+v, %v", got, err)
+		}
+		if err := b.Apply(t.Context(), nil); err == nil {
+			t.Error("changes were applied to nothing")
+		}
+	})
+}
+
+// TestVerifyLooksOnlyIfSomebodyCommitted: what is the same generation is the same table.
+func TestVerifyLooksOnlyIfSomebodyCommitted(t *testing.T) {
+	inNamespace(t, func() {
+		a := newApplier(t, Options{Suffix: "x_1"})
+		if err := a.Sync(t.Context(), sample()); err != nil {
+			t.Error(err)
+			return
+		}
+		for _, step := range []struct {
+			name     string
+			command  []string
+			verified bool
+			drift    bool
+		}{
+			{name: "a table of others", command: []string{"add", "table", "inet", "other"}},
+			{name: "nothing", verified: true},
+			{name: "a counter in one of our chains", command: []string{"add", "rule", "inet", a.kernel.name(), "ingress", "counter"}, drift: true},
+		} {
+			if step.command != nil {
+				if _, err := nft(step.command...); err != nil {
+					t.Error(err)
+				}
+			}
+			generation, err := a.kernel.generation()
+			if err != nil {
+				t.Error(err)
+			}
+			if step.verified != (a.verified && generation == a.generation) && step.verified {
+				t.Errorf("%s: has to be looked at", step.name)
+			}
+			err = a.Verify(t.Context())
+			var drift *enforce.Drift
+			if errors.As(err, &drift) != step.drift || err != nil && !step.drift {
+				t.Errorf("%s: %v", step.name, err)
 			}
 		}
 	})
+}
+
+// TestDecodedRulesAreTheOnesThatWereEncoded: what is written is read back, and nothing else passes for it.
+func TestDecodedRulesAreTheOnesThatWereEncoded(t *testing.T) {
+	for seed := range uint64(20) {
+		l := newLowering(5)
+		if err := l.load(stepped(newWorld(seed), 60)); err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range l.chains {
+			for _, r := range c.rules {
+				a := &attributes{}
+				r.encode(a)
+				if got, err := decodeRule(a.data); err != nil || got != r {
+					t.Fatalf("chain %s: got %v, %v, want %v", name, got, err, r)
+				}
+			}
+		}
+	}
 }

@@ -22,7 +22,6 @@ type program struct {
 	cells   map[ruleset.IdentityID]ruleset.RowID
 	members map[netip.Addr]bool
 	groups  map[string]bool // names of the group sets that have the program's members
-	gone    bool
 }
 
 // group is the set of the endpoints of several programs: those that have a row of some identity in common.
@@ -66,6 +65,11 @@ type lowering struct {
 	groupNames map[string]string // by what they hold
 	groupCount int
 
+	// together says that rules and the identities of addresses may change at the same time: that has to be one change for each
+	// packet. moved are the addresses for which it is.
+	together bool
+	moved    map[netip.Addr]bool
+
 	dirtyEndpoints map[netip.Addr]bool
 	dirtyColumns   map[ruleset.IdentityID]bool
 	dirtyHosts     map[netip.Addr]bool
@@ -81,7 +85,7 @@ func newLowering(logGroup uint16) *lowering {
 		users: map[ruleset.SubjectID]map[netip.Addr]bool{}, endpoints: map[netip.Addr]ruleset.SubjectID{},
 		hosts: map[netip.Addr]ruleset.IdentityID{}, nets: map[netip.Prefix]ruleset.IdentityID{},
 		placed: map[netip.Addr]ruleset.Subject{}, outcomes: map[ruleset.RuleID]map[outcome]bool{},
-		groups: map[string]*group{}, groupNames: map[string]string{},
+		groups: map[string]*group{}, groupNames: map[string]string{}, moved: map[netip.Addr]bool{},
 	}
 	l.clean()
 	l.frame()
@@ -110,7 +114,7 @@ func (l *lowering) frame() {
 			l.pinSet(name)
 		}
 	}
-	judged := map[ruleset.Direction][]rule{}
+	judged := map[ruleset.Direction][]rule{ruleset.Egress: nil, ruleset.Ingress: nil}
 	for _, s := range sides() {
 		l.frameSide(s)
 		judged[s.direction] = append(judged[s.direction],
@@ -131,12 +135,14 @@ func (l *lowering) frame() {
 func (l *lowering) frameSide(s side) {
 	l.makeSet(s.defaults(), setSpec{key: s.key(), verdicts: true})
 	l.makeSet(s.peers(), setSpec{key: s.key(), verdicts: true})
+	l.makeSet(s.moved(), setSpec{key: s.key(), verdicts: true})
 	l.makeSet(s.nets(), setSpec{key: s.key(), verdicts: true, intervals: true})
 	l.setChain(s.defaults(),
 		rule{family: s.family, setField: s.own(), set: s.defaults(), isMap: true},
 		rule{counted: true, verdict: drop})
 	l.buildDigit(s, nil, func(int) string { return "" })
 	l.setChain(s.String(),
+		rule{family: s.family, setField: s.peer(), set: s.moved(), isMap: true},
 		rule{family: s.family, setField: s.peer(), set: recentSet(s.family), verdict: goTo, chain: s.recentChain()},
 		rule{family: s.family, setField: s.peer(), set: s.peers(), isMap: true},
 		rule{family: s.family, setField: s.peer(), set: s.nets(), isMap: true},
@@ -146,7 +152,10 @@ func (l *lowering) frameSide(s side) {
 // load brings an empty lowering to r.
 func (l *lowering) load(r *ruleset.Ruleset) error {
 	l.loading = true
-	defer func() { l.loading = false }()
+	defer func() {
+		l.loading = false
+		clear(l.recents.fresh)
+	}()
 	return l.apply(wholeOf(r))
 }
 
@@ -192,9 +201,6 @@ func (l *lowering) apply(d *ruleset.Delta) error {
 		l.dropCells(id)
 	}
 	l.flush()
-	if len(d.GoneIdentities) > 0 {
-		l.promote() // the verdict maps may have them still
-	}
 	for _, id := range d.GoneIdentities {
 		l.recents.giveSlot(l.identity(id).family, id)
 	}
@@ -324,11 +330,29 @@ func (l *lowering) setAddress(p netip.Prefix, id ruleset.IdentityID) {
 // placeHost puts an address where packets look for it, or takes it away.
 func (l *lowering) placeHost(a netip.Addr) {
 	id := l.hosts[a]
+	if l.together {
+		if id == 0 {
+			id = l.netOf(a)
+		}
+		for _, s := range sides() {
+			if s.family == familyOf(a) {
+				l.put(s.moved(), addressKey(a), element{chain: l.identityChain(s, id)})
+			}
+		}
+		l.moved[a] = true
+		return
+	}
 	if id == 0 {
 		l.removeRecent(a)
 	} else if !l.loading && l.putRecent(a, id) {
 		return
 	}
+	l.placePeer(a)
+}
+
+// placePeer makes the verdict maps hold what is true of an address.
+func (l *lowering) placePeer(a netip.Addr) {
+	id := l.hosts[a]
 	for _, s := range sides() {
 		switch {
 		case s.family != familyOf(a):
@@ -338,6 +362,29 @@ func (l *lowering) placeHost(a netip.Addr) {
 			l.put(s.peers(), addressKey(a), element{chain: l.identityChain(s, id)})
 		}
 	}
+}
+
+// netOf is the identity of the longest prefix, that of the address itself aside.
+func (l *lowering) netOf(a netip.Addr) ruleset.IdentityID {
+	for bits := a.BitLen() - 1; bits >= 0; bits-- {
+		if id, ok := l.nets[netip.PrefixFrom(a, bits).Masked()]; ok {
+			return id
+		}
+	}
+	return 0
+}
+
+// changesRules reports whether a delta changes what packets between known addresses meet: rows of identities that were there,
+// defaults, or programs of endpoints. What is only new is not in the way of anything.
+func (l *lowering) changesRules(d *ruleset.Delta) bool {
+	return slices.ContainsFunc(d.Programs, func(c ruleset.ProgramChange) bool { return l.programs[c.ID] != nil }) ||
+		slices.ContainsFunc(d.Subjects, func(c ruleset.SubjectChange) bool { _, ok := l.subjects[c.ID]; return ok }) ||
+		slices.ContainsFunc(d.Endpoints, func(c ruleset.EndpointChange) bool {
+			old, ok := l.endpoints[c.Addr.Unmap()]
+			return ok && old != c.Endpoint.Subject
+		}) ||
+		slices.ContainsFunc(d.Cells, func(c ruleset.Cell) bool { return l.identities[c.Identity] != nil && l.programs[c.Program] != nil }) ||
+		len(d.GonePrograms) > 0
 }
 
 func (l *lowering) setEndpoint(a netip.Addr, subject ruleset.SubjectID) {

@@ -1,8 +1,12 @@
 package nft
 
 import (
+	"fmt"
 	"slices"
 )
+
+// versionMark comes before the version in a set's name in the kernel.
+const versionMark = "/"
 
 // keyType is what the keys of a set are.
 type keyType uint8
@@ -37,6 +41,8 @@ type set struct {
 	elements map[string]element
 	refs     int
 	pinned   bool
+	// version is part of the name in the kernel: a set can be exchanged for another one (see [model.renew]).
+	version int
 }
 
 type chain struct {
@@ -56,6 +62,12 @@ type model struct {
 	wasChain   map[string]*[]rule
 	wasSet     map[string]*setSpec
 	wasElement map[string]map[string]*element
+	// renewed are the sets that are exchanged, by the name of the old one.
+	renewed map[string]string
+	// outdated are sets in the kernel that were exchanged, and the epochs since which no rule refers to them; dropped are
+	// those of them that the next commit deletes.
+	outdated map[string]int
+	dropped  map[string]bool
 
 	// epoch counts stretches of time that are longer than any packet takes through the chains.
 	epoch int
@@ -64,7 +76,10 @@ type model struct {
 }
 
 func newModel() *model {
-	m := &model{sets: map[string]*set{}, chains: map[string]*chain{}, orphanChains: map[string]int{}, orphanSets: map[string]int{}}
+	m := &model{
+		sets: map[string]*set{}, chains: map[string]*chain{}, outdated: map[string]int{},
+		orphanChains: map[string]int{}, orphanSets: map[string]int{},
+	}
 	m.committed()
 	return m
 }
@@ -72,6 +87,7 @@ func newModel() *model {
 // committed forgets what was noted: the kernel holds the model.
 func (m *model) committed() {
 	m.wasChain, m.wasSet, m.wasElement = map[string]*[]rule{}, map[string]*setSpec{}, map[string]map[string]*element{}
+	m.renewed, m.dropped = map[string]string{}, map[string]bool{}
 }
 
 func (m *model) touchChain(name string) {
@@ -209,9 +225,59 @@ func (m *model) unpin(name string) {
 	}
 }
 
+// kernelName is the name that a set has in the kernel.
+func (m *model) kernelName(name string) string {
+	if s := m.sets[name]; s != nil && s.version > 0 {
+		return fmt.Sprint(name, versionMark, s.version)
+	}
+	return name
+}
+
+// renew exchanges all sets of which elements have changed for new ones, and writes the rules anew that refer to them: then the
+// rules that a packet goes by tell which elements it finds.
+func (m *model) renew() {
+	for name, noted := range m.wasElement {
+		if s := m.sets[name]; s != nil && changes(s, noted) {
+			m.outdated[m.kernelName(name)] = m.epoch
+			m.renewed[name] = m.kernelName(name)
+			s.version++
+		}
+	}
+	for name, c := range m.chains {
+		if _, noted := m.wasChain[name]; !noted && slices.ContainsFunc(c.rules, func(r rule) bool { return m.renewed[r.set] != "" }) {
+			m.touchChain(name)
+		}
+	}
+}
+
+// changes reports whether elements are not what they were.
+func changes(s *set, noted map[string]*element) bool {
+	for key, was := range noted {
+		if now, ok := s.elements[key]; ok != (was != nil) || ok && now != *was {
+			return true
+		}
+	}
+	return false
+}
+
+// rewritten reports whether the rules of a chain that was there have to be written anew.
+func (m *model) rewritten(name string) bool {
+	was, now := m.wasChain[name], m.chains[name]
+	if was == nil || now == nil {
+		return false
+	}
+	return !slices.Equal(*was, now.rules) || slices.ContainsFunc(now.rules, func(r rule) bool { return m.renewed[r.set] != "" })
+}
+
 // collect removes what nothing has referred to for a whole epoch, so that no packet is on its way through it, and returns the
 // names of the sets among it.
 func (m *model) collect() (sets []string) {
+	for name, since := range m.outdated {
+		if since+1 < m.epoch {
+			m.dropped[name] = true
+			delete(m.outdated, name)
+		}
+	}
 	for again := true; again; {
 		again = false
 		for name, since := range m.orphanChains {
@@ -234,6 +300,7 @@ func (m *model) collect() (sets []string) {
 			}
 			delete(m.orphanSets, name)
 			if s := m.sets[name]; s != nil && s.refs == 0 && !s.pinned {
+				m.dropped[m.kernelName(name)] = true
 				m.dropSet(name, s, since)
 				sets = append(sets, name)
 				again = true

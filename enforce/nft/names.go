@@ -48,6 +48,7 @@ func endpointSet(family uint8) string { return fmt.Sprintf("endpoints%d", family
 
 func (s side) defaults() string { return s.String() + "_default" }
 func (s side) peers() string    { return s.String() + "_peers" }
+func (s side) moved() string    { return s.String() + "_moved" }
 func (s side) nets() string     { return s.String() + "_nets" }
 
 // identityOf reads the name of an identity's chain back, 0 if it is none.

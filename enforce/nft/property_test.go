@@ -32,8 +32,12 @@ func TestModelJudgesAsTheRuleset(t *testing.T) {
 			if err := w.now.Check(); err != nil {
 				t.Fatalf("seed %d step %d: the world is wrong: %v", seed, step, err)
 			}
+			l.together = step > 0 && l.changesRules(d)
 			if err := l.apply(d); err != nil {
 				t.Fatalf("seed %d step %d: %v", seed, step, err)
+			}
+			if w.IntN(3) == 0 {
+				l.settleMoved()
 			}
 			if w.IntN(3) == 0 {
 				l.promoteIfDue()
@@ -55,6 +59,7 @@ func TestModelJudgesAsTheRuleset(t *testing.T) {
 					applied++
 				}
 			}
+			l.settleMoved()
 			l.promote()
 			l.settle()
 			l.epoch += 2

@@ -52,6 +52,8 @@ type recents struct {
 	addresses map[netip.Addr]ruleset.IdentityID
 	leaving   map[netip.Addr]left
 	dirty     map[uint8]map[int]bool
+	// fresh are the identities that got their number since the last commit: the kernel has no chains for it yet.
+	fresh map[ruleset.IdentityID]bool
 	// promoted says that the verdict maps have the addresses too.
 	promoted bool
 }
@@ -62,7 +64,7 @@ type left struct{ slot, epoch int }
 func newRecents(most int) recents {
 	return recents{
 		most: most, slots: map[ruleset.IdentityID]int{}, taken: map[uint8][]ruleset.IdentityID{},
-		addresses: map[netip.Addr]ruleset.IdentityID{}, leaving: map[netip.Addr]left{}, dirty: map[uint8]map[int]bool{4: {}, 6: {}},
+		addresses: map[netip.Addr]ruleset.IdentityID{}, leaving: map[netip.Addr]left{}, dirty: map[uint8]map[int]bool{4: {}, 6: {}}, fresh: map[ruleset.IdentityID]bool{},
 	}
 }
 
@@ -78,7 +80,7 @@ func (r *recents) takeSlot(family uint8, id ruleset.IdentityID) {
 		}
 		r.taken[family] = append(r.taken[family], 0)
 	}
-	r.taken[family][slot], r.slots[id] = id, slot
+	r.taken[family][slot], r.slots[id], r.fresh[id] = id, slot, true
 	r.dirty[family][slot] = true
 }
 
@@ -91,18 +93,17 @@ func (r *recents) giveSlot(family uint8, id ruleset.IdentityID) {
 }
 
 // putRecent puts an address into the sets of its identity's digits. It reports false if it does not belong there: if the
-// identity has no number, or the address has digits of another one.
+// identity has no number or a new one, or the address has digits of another.
 func (l *lowering) putRecent(a netip.Addr, id ruleset.IdentityID) bool {
 	if l.recents.addresses[a] == id {
 		return true
 	}
 	l.removeRecent(a)
 	slot, ok := l.recents.slots[id]
-	if _, leaving := l.recents.leaving[a]; !ok || leaving {
+	if _, leaving := l.recents.leaving[a]; !ok || leaving || l.recents.fresh[id] {
 		return false
 	}
 	family := familyOf(a)
-	l.buildSlots(family)
 	l.put(recentSet(family), addressKey(a), element{})
 	for place, digit := range digitsOf(slot) {
 		l.put(recentDigit(family, place, digit), addressKey(a), element{})
@@ -137,15 +138,11 @@ func (l *lowering) clearDigits() {
 	}
 }
 
-// promote gives the verdict maps what the plain sets have. Those keep it until the next commit ([lowering.settle]), so that a
+// promote gives the verdict maps what the plain sets have. The sets keep it until the next commit ([lowering.settle]), so that a
 // packet on its way through the chains finds the address in one of the two.
 func (l *lowering) promote() {
-	for a, id := range l.recents.addresses {
-		for _, s := range sides() {
-			if s.family == familyOf(a) {
-				l.put(s.peers(), addressKey(a), element{chain: l.identityChain(s, id)})
-			}
-		}
+	for a := range l.recents.addresses {
+		l.placePeer(a)
 	}
 	l.recents.promoted = true
 }
@@ -157,12 +154,36 @@ func (l *lowering) promoteIfDue() {
 	}
 }
 
-// settle empties the plain sets after a promotion; it reports whether there was one.
+// settleMoved gives the verdict maps the addresses that changed together with rules, while the maps of those still hide them;
+// it reports whether there are any.
+func (l *lowering) settleMoved() bool {
+	if len(l.moved) == 0 {
+		return false
+	}
+	for a := range l.moved {
+		l.removeRecent(a)
+		l.placePeer(a)
+	}
+	l.promote()
+	return true
+}
+
+// settle empties the plain sets after a promotion, and the maps of addresses that moved; it reports whether there is
+// something to commit.
 func (l *lowering) settle() bool {
+	clear(l.recents.fresh)
 	if !l.recents.promoted {
 		return false
 	}
 	l.recents.promoted = false
+	for a := range l.moved {
+		for _, s := range sides() {
+			if s.family == familyOf(a) {
+				l.remove(s.moved(), addressKey(a))
+			}
+		}
+	}
+	clear(l.moved)
 	for a := range l.recents.addresses {
 		l.removeRecent(a)
 	}

@@ -147,7 +147,7 @@ func (a *Applier) compareRules() (string, error) {
 		if err != nil {
 			return fmt.Sprintf("chain %s rule %d: %v", r.chain, i, err), nil
 		}
-		if i >= len(c.rules) || decoded != c.rules[i] {
+		if i >= len(c.rules) || decoded != a.inKernel(c.rules[i]) {
 			return fmt.Sprintf("chain %s rule %d is %q", r.chain, i, decoded), nil
 		}
 	}
@@ -159,15 +159,29 @@ func (a *Applier) compareRules() (string, error) {
 	return "", nil
 }
 
+// inKernel is the rule with the kernel's name of its set.
+func (a *Applier) inKernel(r rule) rule {
+	if r.set != "" {
+		r.set = a.lowering.kernelName(r.set)
+	}
+	return r
+}
+
 func (a *Applier) compareSets() (string, error) {
 	found, err := a.kernel.sets("")
 	if err != nil {
 		return "", err
 	}
-	seen := map[string]bool{}
+	seen, names := map[string]bool{}, map[string]*set{}
+	for name, s := range a.lowering.sets {
+		names[a.lowering.kernelName(name)] = s
+	}
 	for _, k := range found {
 		seen[k.name] = true
-		s := a.lowering.sets[k.name]
+		s := names[k.name]
+		if _, waits := a.lowering.outdated[k.name]; waits && s == nil {
+			continue // no rule refers to it
+		}
 		if s == nil {
 			return fmt.Sprintf("set %s is not ours", k.name), nil
 		}
@@ -186,7 +200,7 @@ func (a *Applier) compareSets() (string, error) {
 			return fmt.Sprintf("set %s: elements were added, removed or changed", k.name), nil
 		}
 	}
-	return missing("set", a.lowering.sets, seen), nil
+	return missing("set", names, seen), nil
 }
 
 // missing names the first of want that was not seen.

@@ -18,7 +18,7 @@ import (
 
 // What the netfilter log subsystem calls things (uapi/linux/netfilter/nfnetlink_log.h).
 const (
-	nflogPacket  = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	nflogPacket  = unix.NFNL_SUBSYS_ULOG << 8
 	nflogConfig  = unix.NFNL_SUBSYS_ULOG<<8 | 1
 	configCmd    = 1
 	configMode   = 2
@@ -60,8 +60,8 @@ func (l *listener) close() error { return errors.Join(l.log.Close(), l.kernel.cl
 
 // bind makes this socket the group's listener.
 func (l *listener) bind() error {
-	configure := func(family byte, kind uint16, data []byte) error {
-		a := &attributes{data: binary.BigEndian.AppendUint16([]byte{family, unix.NFNETLINK_V0}, l.group)}
+	configure := func(kind uint16, data []byte) error {
+		a := &attributes{data: binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, l.group)}
 		a.raw(kind, data)
 		_, err := l.log.Execute(netlink.Message{
 			Header: netlink.Header{Type: nflogConfig, Flags: netlink.Request | netlink.Acknowledge}, Data: a.data,
@@ -69,13 +69,13 @@ func (l *listener) bind() error {
 		return err
 	}
 	mode := append(binary.BigEndian.AppendUint32(nil, copied), copyPacket, 0)
-	if err := configure(unix.AF_UNSPEC, configCmd, []byte{cmdBind}); err != nil {
+	if err := configure(configCmd, []byte{cmdBind}); err != nil {
 		return fmt.Errorf("listen to log group %d: %w", l.group, err)
 	}
 	err := errors.Join(
-		configure(unix.AF_UNSPEC, configMode, mode),
-		configure(unix.AF_UNSPEC, configFlags, binary.BigEndian.AppendUint16(nil, flagSequence)),
-		configure(unix.AF_UNSPEC, configQueue, binary.BigEndian.AppendUint32(nil, 1)))
+		configure(configMode, mode),
+		configure(configFlags, binary.BigEndian.AppendUint16(nil, flagSequence)),
+		configure(configQueue, binary.BigEndian.AppendUint32(nil, 1)))
 	if err != nil {
 		return fmt.Errorf("set up log group %d: %w", l.group, err)
 	}

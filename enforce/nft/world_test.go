@@ -321,3 +321,9 @@ func (w *world) flow() ruleset.Flow {
 		return f
 	}
 }
+
+// stepped is the world's ruleset after one step.
+func stepped(w *world, changes int) *ruleset.Ruleset {
+	w.step(changes)
+	return w.now
+}

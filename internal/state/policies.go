@@ -30,7 +30,7 @@ type Policies struct {
 
 // NewPolicies returns an empty memory; now is the clock.
 func NewPolicies(sem policy.Semantics, now func() time.Time) *Policies {
-	return &Policies{sem: sem, now: now, feed: feed{ready: make(chan struct{}, 1)}}
+	return &Policies{sem: sem, now: now, feed: feed{ready: make(chan struct{}, 1)}, snapshots: snapshots{changed: make(chan struct{}, 1)}}
 }
 
 // Semantics are those that objects are parsed with.
@@ -124,4 +124,8 @@ func (p *Policies) commit() {
 	}
 	p.changes, p.nodes.changed = nil, false
 	p.feed.push(step)
+	select {
+	case p.snapshots.changed <- struct{}{}:
+	default:
+	}
 }

@@ -1,12 +1,14 @@
 package state_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/saguard/saguard/internal/ruleset"
@@ -342,6 +344,34 @@ func TestSnapshotIsMadeOnceAndRests(t *testing.T) {
 	if s := p.Snapshot(); s == second || s.Workload("a", "p") != nil {
 		t.Error("not made anew though the rest is over")
 	}
+}
+
+// Snapshots follow the changes though nobody asks for them, also those that come while the last one still has to rest.
+func TestSnapshotsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := state.NewPolicies(policy.Strict, func() time.Time { time.Sleep(time.Millisecond); return time.Now() })
+		pods := p.Origin(policy.KindPod, "pods", false)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.KeepSnapshots(ctx) }()
+		pods.Replace(nil)
+		for n := range 20 {
+			pods.Set(object(&policy.Workload{Namespace: "a", Name: fmt.Sprint("p", n)}))
+		}
+		time.Sleep(time.Second) // of the bubble's clock: everything has settled
+		before := time.Now()
+		s := p.Snapshot()
+		if s == nil || s.Workload("a", "p19") == nil {
+			t.Errorf("the last change is not in the snapshot")
+		}
+		if took := time.Since(before); took > 2*time.Millisecond {
+			t.Errorf("the snapshot was made for its caller, in %v", took)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func BenchmarkSnapshot(b *testing.B) {

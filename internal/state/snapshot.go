@@ -1,8 +1,10 @@
 package state
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/saguard/saguard/policy"
 )
@@ -12,6 +14,8 @@ type snapshots struct {
 	mu sync.Mutex
 	// again is the time, in nanoseconds since the epoch, before which the last snapshot is still good enough.
 	again atomic.Int64
+	// changed wakes KeepSnapshots.
+	changed chan struct{}
 }
 
 // restFactor is how much longer than a snapshot took to build the next one waits: under a stream of changes that bounds the
@@ -56,6 +60,25 @@ func (p *Policies) Snapshot() *policy.Snapshot {
 	p.snapshots.again.Store(end.Add(restFactor * end.Sub(start)).UnixNano())
 	p.latest.Store(s)
 	return s
+}
+
+// KeepSnapshots makes snapshots as things change, until ctx ends, so that hardly any caller of [Policies.Snapshot] has to make
+// one, and a change is in force for them soon after it came, not when somebody next asks.
+func (p *Policies) KeepSnapshots(ctx context.Context) error {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.snapshots.changed:
+		case <-rest.C:
+		}
+		revision, _ := p.state()
+		if s := p.Snapshot(); s != nil && s.Rev < revision {
+			rest.Reset(time.Duration(p.snapshots.again.Load() - p.now().UnixNano()))
+		}
+	}
 }
 
 func (p *Policies) state() (revision uint64, why string) {
