@@ -38,7 +38,7 @@ build-%:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$* ./cmd/$*
 
 .PHONY: demo
-demo: ## Play the story of the README on a real API server; about ten minutes the first time, it builds one.
+demo: ## Play the story of the README on a real API server and, as root on Linux, two real nodes; about 15 minutes the first time.
 	$(GO) -C e2e run ./cmd/demo
 
 ## @category Tests

@@ -114,7 +114,7 @@ func (r *decoder) expression(name string, body []byte) error {
 		if err := read(e); err != nil {
 			return err
 		}
-		if r.loaded != conntrackState || len(e.Mask) != 4 || binary.NativeEndian.Uint32(e.Xor) != 0 {
+		if r.loaded != conntrackState || len(e.Mask) != 4 || len(e.Xor) != 4 || e.SourceRegister != e.DestRegister || binary.NativeEndian.Uint32(e.Xor) != 0 {
 			return foreign
 		}
 		r.mask = binary.NativeEndian.Uint32(e.Mask)
@@ -243,13 +243,15 @@ func (r *decoder) decodeStatement(name string, body []byte) error {
 		}
 		r.prefix, r.group = strings.TrimRight(string(e.Data), "\x00"), e.Group
 	case "immediate":
-		e := &expr.Verdict{}
-		if err := expr.Unmarshal(familyINet, body, e); err != nil {
-			return err
+		data, _ := find(body, unix.NFTA_IMMEDIATE_DATA)
+		value, _ := find(data, unix.NFTA_DATA_VERDICT)
+		code, ok := number(value, unix.NFTA_VERDICT_CODE)
+		if !ok {
+			return foreign
 		}
 		for _, v := range []verdict{accept, drop, toCaller, jump, goTo} {
-			if v.code() == e.Kind {
-				r.verdict, r.chain = v, e.Chain
+			if int32(v.code()) == int32(uint32(code)) {
+				r.verdict, r.chain = v, text(value, unix.NFTA_VERDICT_CHAIN)
 				return nil
 			}
 		}
