@@ -32,7 +32,7 @@ type Log struct {
 // Open opens a log by name. What gzip or zstd wrote is known by its first bytes, not by its name.
 func Open(name string, stdin io.Reader) (*Log, error) {
 	l := &Log{Name: name}
-	var in io.Reader = stdin
+	in := stdin
 	if name != Stdin {
 		f, err := os.Open(name) //nolint:gosec // the file that the user names
 		if err != nil {
@@ -138,7 +138,7 @@ func firstTime(ctx context.Context, name string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer func() { _ = l.Close() }() // only read
+	defer func() { _ = l.Close() }() //nolint:errcheck // only read
 	in := newLines(io.LimitReader(l, firstLines))
 	for ctx.Err() == nil {
 		line, how, err := in.next()

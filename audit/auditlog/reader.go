@@ -119,7 +119,7 @@ func (f *fileState) value(line []byte, why ending) error {
 			}
 			if err != nil {
 				f.broken(why, "line is no JSON object: "+err.Error())
-				return nil
+				return nil //nolint:nilerr // counted
 			}
 			values = append(values, one)
 		}
@@ -152,7 +152,7 @@ func (f *fileState) object(raw []byte) error {
 	}
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, &head); err != nil {
 		f.broken(complete, "line is no event: "+err.Error())
-		return nil
+		return nil //nolint:nilerr // counted
 	}
 	switch {
 	case head.Kind == "EventList":
@@ -178,7 +178,7 @@ func (f *fileState) record(raw []byte) error {
 	rec := &audit.Record{}
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, rec); err != nil {
 		f.broken(complete, "line is no decision record: "+err.Error())
-		return nil
+		return nil //nolint:nilerr // counted
 	}
 	f.stats.Records++
 	return f.yield(&Entry{At: f.at, Record: rec})
@@ -193,7 +193,7 @@ func (f *fileState) event(raw []byte, version string) error {
 	e := &auditv1.Event{}
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, e); err != nil {
 		f.broken(complete, "line is no event: "+err.Error())
-		return nil
+		return nil //nolint:nilerr // counted
 	}
 	return f.give(e)
 }

@@ -71,7 +71,7 @@ func New(o Options) *Builder {
 	}
 	return &Builder{
 		options: o, uses: map[useKey]*AccountUse{}, pending: map[relayed][]Bypass{}, decided: map[relayed]bool{}, accounts: map[string]account{},
-		out: Review{Schema: Schema, Decisions: map[audit.Outcome]int{}, NotShown: map[string]int{}},
+		out: Review{Schema: Schema, Decisions: make(map[audit.Outcome]int), NotShown: map[string]int{}},
 	}
 }
 

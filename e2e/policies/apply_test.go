@@ -52,7 +52,7 @@ func owns(t *testing.T, obj *unstructured.Unstructured, manager string) []string
 		var fields struct {
 			Spec map[string]any `json:"f:spec"`
 		}
-		if err := json.Unmarshal(m.FieldsV1.Raw, &fields); err != nil {
+		if err := json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields); err != nil {
 			t.Fatal(err)
 		}
 		for name := range fields.Spec {

@@ -55,7 +55,7 @@ func (p *progress) reader(l *auditlog.Log) io.Reader {
 
 func (p *progress) finish() {
 	if p != nil {
-		_ = p.bar.Finish() // only the terminal's looks
+		_ = p.bar.Finish() //nolint:errcheck // only the terminal's looks
 	}
 }
 
@@ -64,6 +64,6 @@ type progressReader struct{ *progress }
 // Read implements io.Reader.
 func (r *progressReader) Read(b []byte) (int, error) {
 	n, err := r.log.Read(b)
-	_ = r.bar.Set64(r.done + r.log.Offset()) // only the terminal's looks
+	_ = r.bar.Set64(r.done + r.log.Offset()) //nolint:errcheck // only the terminal's looks
 	return n, err
 }

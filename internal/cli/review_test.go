@@ -22,7 +22,7 @@ func TestReviewJSONIsTheWholeReview(t *testing.T) {
 		"full": {
 			Schema: review.Schema, Bypasses: []review.Bypass{{Request: row, Kind: review.NoDecision}, {Request: row}}, Denials: []review.Denial{{Request: row, Checks: []string{"x"}}},
 			LabelChanges: []review.LabelChange{{Request: row, New: &value}}, AccountUses: []review.AccountUse{{User: "u"}}, PolicyChanges: []review.PolicyChange{{Request: row}},
-			Decisions: map[audit.Outcome]int{audit.Denied: 1}, NotShown: map[string]int{"denials": 1}, Notes: []string{"n"}, Read: auditlog.Stats{Lines: 7, Examples: []auditlog.Trouble{{Why: "w"}}},
+			Decisions: map[audit.Outcome]int{audit.Allowed: 0, audit.Denied: 1, audit.Failed: 0}, NotShown: map[string]int{"denials": 1}, Notes: []string{"n"}, Read: auditlog.Stats{Lines: 7, Examples: []auditlog.Trouble{{Why: "w"}}},
 		},
 	} {
 		for _, replay := range []*review.Replay{nil, {Unchanged: 1}} {
@@ -48,7 +48,10 @@ func TestReviewJSONIsTheWholeReview(t *testing.T) {
 					d["decisions"] = []any{}
 				}
 			}
-			g, _ := json.Marshal(got)
+			g, err := json.Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if g = bytes.ReplaceAll(g, []byte(":null"), []byte(":[]")); !reflect.DeepEqual(mustDecode(t, g), want) {
 				t.Errorf("%s: got\n%s\nwant\n%s", name, out.String(), whole)
 			}

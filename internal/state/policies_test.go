@@ -360,7 +360,7 @@ func TestSnapshotsAreKept(t *testing.T) {
 		for n := range 20 {
 			pods.Set(object(&policy.Workload{Namespace: "a", Name: fmt.Sprint("p", n)}))
 		}
-		time.Sleep(time.Second) // of the bubble's clock: everything has settled
+		<-time.After(time.Second) // of the bubble's clock: everything has settled
 		before := ticks.Load()
 		s := p.Snapshot()
 		if s == nil || s.Workload("a", "p19") == nil {

@@ -24,7 +24,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // sample is a review with n rows of each kind, hostile names among them.
 func sample(n int) *review.Review {
-	r := &review.Review{Schema: review.Schema, From: noon, To: noon.Add(time.Duration(n) * time.Second), Decisions: map[audit.Outcome]int{audit.Allowed: n}}
+	r := &review.Review{Schema: review.Schema, From: noon, To: noon.Add(time.Duration(n) * time.Second), Decisions: map[audit.Outcome]int{audit.Allowed: n, audit.Denied: 0, audit.Failed: 0}}
 	kinds := review.BypassKinds()
 	for i := range n {
 		q := review.Request{
