@@ -88,6 +88,10 @@ bench: ## Run the benchmarks; each prints a ratio to a baseline of the same run.
 bench-compile: ## Measure the policy compiler: WORLD=FILE.jsonl[.gz] with one Kubernetes object a line, NODE=node-local.
 	@$(GO) run ./policy/compile/benchcompile -world '$(WORLD)' -node '$(or $(NODE),node-local)'
 
+.PHONY: bench-node
+bench-node: ## Measure the agent's backends, as root: CPU per packet as ratios to conntrack, event to kernel, memory.
+	@$(GO) run ./enforce/benchnode
+
 ## @category Code
 
 .PHONY: generate

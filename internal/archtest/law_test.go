@@ -125,6 +125,16 @@ func theLaw() law {
 				"policy/eval":       "the oracle",
 			},
 			"enforce/appliertest/both": {},
+			"enforce/benchnode": {
+				"enforce":          "the contract, and the loop it measures",
+				"enforce/bpf":      "one backend",
+				"enforce/nft":      "the other",
+				"internal/desired": "the feed it measures",
+				"internal/ruleset": "the value it hands over",
+				"internal/state":   "the feed it measures",
+				"policy":           "worlds",
+				"policy/compile":   "worlds to rules",
+			},
 			"internal/desired": {
 				"enforce":        "the feed it is",
 				"internal/state": "the events",
@@ -299,6 +309,7 @@ func theLaw() law {
 				"enforce/bpf":         "one backend",
 				"enforce/nft":         "the other",
 			},
+			"enforce/benchnode": {"internal/testenv": "network namespaces may be missing"},
 			"internal/desired": {
 				"enforce/enforcetest": "a kernel in memory",
 				"internal/ruleset":    "what comes out",
@@ -348,9 +359,9 @@ func theLaw() law {
 			"github.com/cilium/ebpf":         {"enforce/bpf": "programs, maps, links"},
 			"github.com/google/nftables":     {"enforce/bpf": "conntrack is switched on by a rule", "enforce/nft": "tables, sets, rules"},
 			"github.com/mdlayher/netlink":    {"enforce/nft": "its socket, and packets that were logged"},
-			"golang.org/x/sys":               {"enforce/bpf": "the kernel's constants", "enforce/nft": "the kernel's constants", "enforce/appliertest": "packets"},
-			"github.com/vishvananda/netns":   {"enforce/appliertest": "network namespaces"},
-			"github.com/vishvananda/netlink": {"enforce/appliertest": "their links"},
+			"golang.org/x/sys":               {"enforce/bpf": "the kernel's constants", "enforce/nft": "the kernel's constants", "enforce/appliertest": "packets", "enforce/benchnode": "threads, and the time they took"},
+			"github.com/vishvananda/netns":   {"enforce/appliertest": "network namespaces", "enforce/benchnode": "network namespaces"},
+			"github.com/vishvananda/netlink": {"enforce/appliertest": "their links", "enforce/benchnode": "their links"},
 			"golang.org/x/time":              {"enforce/packetlog": "a limit on records"},
 
 			// The identity check.
@@ -364,7 +375,6 @@ func theLaw() law {
 			// Logs, and what is made of them.
 			"k8s.io/apiserver":                    {"audit/auditlog": "the type of audit events", "audit/review": "audit events"},
 			"github.com/klauspost/compress":       {"audit/auditlog": "zstd"},
-			"github.com/google/uuid":              {"audit/auditlog": "audit IDs"},
 			"github.com/owenrumney/go-sarif":      {"audit/review/render": "SARIF"},
 			"github.com/jstemmer/go-junit-report": {"audit/review/render": "JUnit"},
 			"github.com/schollz/progressbar":      {"internal/cli": "a progress bar"},
@@ -405,6 +415,7 @@ func theLaw() law {
 				"authz/extauthz":      "what no answer can say",
 				"cmd/saguard-agent":   "wiring",
 				"enforce":             "what no status can say",
+				"enforce/benchnode":   "a logger that says nothing",
 				"enforce/packetlog":   "a record that could not be written",
 				"internal/nodestatus": "a write that is to be tried again",
 				"internal/run":        "makes the logger",
@@ -421,6 +432,7 @@ func theLaw() law {
 				"authz/extauthz":    "decisions as metrics",
 				"cmd/saguard-agent": "the registry and its page",
 				"enforce":           "latency, drift and drops as metrics",
+				"enforce/benchnode": "the loop wants a registry",
 				"internal/run":      "health as metrics",
 				"internal/watch":    "freshness as metrics",
 				"webhook":           "decisions as metrics",
@@ -436,10 +448,10 @@ func theLaw() law {
 			"C":        {},
 			"log":      {},
 			"log/slog": {"authz/extauthz": "net/http's own errors go to the one logger"},
-			"os/exec":  {"enforce/appliertest": "an agent to be killed"},
-			"unsafe":   {},
+			"os/exec":  {"enforce/appliertest": "an agent to be killed", "enforce/benchnode": "a process whose memory is measured"},
+			"unsafe":   {"enforce/benchnode": "packets in bulk"},
 			"net/http": {"cmd/saguard-agent": "metrics and health", "internal/nodeapi": "status and explain on a unix socket", "authz/extauthz": "POST /v1/check", "internal/run": "health", "webhook": "the edge"},
-			"os":       {"cmd/saguard-agent": "arguments and exit code", "enforce/appliertest": "namespaces, and itself again", "enforce/bpf": "pins", "enforce/nft": "errors of the kernel", "internal/nodeapi": "a unix socket", "authz/extauthz": "unix sockets", "audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
+			"os":       {"enforce/benchnode": "arguments, results and the exit code", "cmd/saguard-agent": "arguments and exit code", "enforce/appliertest": "namespaces, and itself again", "enforce/bpf": "pins", "enforce/nft": "errors of the kernel", "internal/nodeapi": "a unix socket", "authz/extauthz": "unix sockets", "audit/auditlog": "log files", "internal/testenv": "REQUIRE", "internal/cli": "files and the environment", "internal/offline": "files given on the command line", "policy/compile/benchcompile": "a file and the exit code", "cmd/saguard-webhook": "arguments and exit code", "cmd/kubectl-saguard": "arguments and exit code"},
 		},
 	}
 }
