@@ -89,8 +89,8 @@ bench-compile: ## Measure the policy compiler: WORLD=FILE.jsonl[.gz] with one Ku
 	@$(GO) run ./policy/compile/benchcompile -world '$(WORLD)' -node '$(or $(NODE),node-local)'
 
 .PHONY: bench-node
-bench-node: ## Measure the agent's backends, as root: CPU per packet as ratios to conntrack, event to kernel, memory.
-	@$(GO) run ./enforce/benchnode
+bench-node: ## Measure enforcement on this kernel, as root: processor time of packets, event to kernel, memory. ARGS=flags.
+	@bin=$$(mktemp); trap 'rm -f "$$bin"' EXIT; $(GO) build -o "$$bin" ./enforce/benchnode && "$$bin" $(ARGS)
 
 ## @category Code
 

@@ -19,7 +19,8 @@ import (
 )
 
 // The world of packets: a and b are pods of the node, with 98 others; many remote pods share 1,000 accounts. Each policy selects
-// one pod of the node and allows one account one port; b's middle one allows a. So a and b are both judged, as on one node.
+// one pod of the node and allows one account one port; b's middle one allows a. Both ends are judged, as between pods of one
+// node, but for the rows oneEnd: between nodes, each judges one.
 const (
 	endpoints      = 100
 	remoteAccounts = 1000
@@ -33,6 +34,8 @@ type rule struct{ endpoint, account, port int }
 type packetWorld struct {
 	rules []rule
 	pods  int // remote ones
+	// oneEnd says that a is a pod of another node, so that this one judges at b's end alone.
+	oneEnd bool
 }
 
 // newPacketWorld spreads n policies over the node's pods, or gives b all of them.
@@ -70,7 +73,11 @@ func (w packetWorld) ruleset() (*ruleset.Ruleset, error) {
 	account_ := func(name string) object { return account(0, name, 0, 0) }
 	set(account_("local"))
 	set(account_("a"))
-	set(pod("a", "ns-0", "a", localNode, netip.MustParseAddr(addressA), `"app":"a"`))
+	nodeOfA := localNode
+	if w.oneEnd {
+		nodeOfA = "node-other"
+	}
+	set(pod("a", "ns-0", "a", nodeOfA, netip.MustParseAddr(addressA), `"app":"a"`))
 	for n := range endpoints {
 		set(pod(fmt.Sprintf("local-%d", n), "ns-0", "local", localNode, local(n), fmt.Sprintf(`"app":"app-%d"`, n)))
 	}
@@ -134,11 +141,11 @@ func (r rule) set() string {
 }
 
 // felix is the form that Calico's Felix gives rules: by address to a chain per endpoint, from there to a chain per policy.
-func (w packetWorld) felix() []string {
+func (w packetWorld) felix() string {
 	b := w.script()
 	chains := make([][]string, endpoints)
 	for n, r := range w.rules {
-		fmt.Fprintf(b, "chain policy_%d { ip saddr @%s meta l4proto { tcp, udp } th dport %d accept\n }\n", n, r.set(), r.port)
+		fmt.Fprintf(b, "chain policy_%d { ip saddr @%s tcp dport %d accept\nip saddr @%s udp dport %d accept\n }\n", n, r.set(), r.port, r.set(), r.port)
 		chains[r.endpoint] = append(chains[r.endpoint], fmt.Sprintf("jump policy_%d\n", n))
 	}
 	var to, from []string
@@ -154,26 +161,23 @@ func (w packetWorld) felix() []string {
 	}
 	fmt.Fprintf(b, "chain from_a { ct state established,related accept\nct state invalid drop\nreturn\n }\n")
 	from = append(from, addressA+" : jump from_a")
-	// The base chain comes last: until then nothing leads to the chains, and the kernel need not walk them at every rule.
-	b.WriteString("}\n")
-	chainsFirst := b.String()
-	b = &strings.Builder{}
-	b.WriteString("table inet bench {\n")
 	fmt.Fprintf(b, "map to { type ipv4_addr : verdict; elements = { %s }\n }\n", strings.Join(to, ", "))
 	fmt.Fprintf(b, "map from { type ipv4_addr : verdict; elements = { %s }\n }\n", strings.Join(from, ", "))
 	b.WriteString("chain forward { type filter hook forward priority 0\nip saddr vmap @from\nip daddr vmap @to\n }\n}\n")
-	return []string{chainsFirst, b.String()}
+	return b.String()
 }
 
-// linear is one rule per policy in one chain.
-func (w packetWorld) linear() []string {
+// linear is two rules per policy in one chain, one for each protocol. The policies are those of all pods of the node.
+func (w packetWorld) linear() string {
 	b := w.script()
 	b.WriteString("chain forward { type filter hook forward priority 0\nct state established,related accept\nct state invalid drop\n")
 	for _, r := range w.rules {
-		fmt.Fprintf(b, "ip daddr %s ip saddr @%s meta l4proto { tcp, udp } th dport %d accept\n", local(r.endpoint), r.set(), r.port)
+		for _, protocol := range []string{"tcp", "udp"} {
+			fmt.Fprintf(b, "ip daddr %s ip saddr @%s %s dport %d accept\n", local(r.endpoint), r.set(), protocol, r.port)
+		}
 	}
 	fmt.Fprintf(b, "ip daddr %s drop\n }\n}\n", addressB)
-	return []string{b.String()}
+	return b.String()
 }
 
 // conntrack asks for conntrack by a rule that no packet meets.
@@ -195,15 +199,8 @@ const (
 func configurations(s *settings) []configuration {
 	const few = 10
 	linearMost := min(1000, s.rules)
-	script := func(texts func() []string) func(context.Context, *space, string) (enforce.Applier, error) {
-		return func(_ context.Context, node *space, _ string) (enforce.Applier, error) {
-			for _, text := range texts() {
-				if err := node.nft(text); err != nil {
-					return nil, err
-				}
-			}
-			return nil, nil
-		}
+	script := func(text func() string) func(context.Context, *space, string) (enforce.Applier, error) {
+		return func(_ context.Context, node *space, _ string) (enforce.Applier, error) { return nil, node.nft(text()) }
 	}
 	ours := func(backend string, w packetWorld) func(context.Context, *space, string) (enforce.Applier, error) {
 		return func(ctx context.Context, node *space, dir string) (enforce.Applier, error) {
@@ -224,13 +221,16 @@ func configurations(s *settings) []configuration {
 	}
 	out := []configuration{
 		{none, func(context.Context, *space, string) (enforce.Applier, error) { return nil, nil }, false},
-		{baseline, script(func() []string { return []string{conntrack} }), false},
+		{baseline, script(func() string { return conntrack }), false},
 	}
 	for _, b := range s.backends() {
 		for _, n := range []int{few, s.rules} {
 			out = append(out, configuration{fmt.Sprintf("%s_%d", b, n), ours(b, newPacketWorld(n, s.pods, false)), true})
 		}
 		out = append(out, configuration{fmt.Sprintf("%s_%d_onePod", b, s.rules), ours(b, newPacketWorld(s.rules, s.pods, true)), true})
+		oneEnd := newPacketWorld(s.rules, s.pods, false)
+		oneEnd.oneEnd = true
+		out = append(out, configuration{fmt.Sprintf("%s_%d_oneEnd", b, s.rules), ours(b, oneEnd), true})
 	}
 	for _, n := range []int{few, s.rules} {
 		out = append(out, configuration{fmt.Sprintf("felix_%d", n), script(newPacketWorld(n, s.pods, false).felix), true})

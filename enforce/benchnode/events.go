@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,7 +42,7 @@ type times struct {
 // wholes is how often everything is loaded from nothing.
 const wholes = 5
 
-func (s *settings) eventsToKernel(ctx context.Context, messages io.Writer, dir string) (_ *eventReport, err error) {
+func (s *settings) eventsToKernel(ctx context.Context, dir string) (_ *eventReport, err error) {
 	w := eventWorld{pods: s.pods, policies: s.rules}
 	all, err := w.parsed()
 	if err != nil {
@@ -85,16 +84,25 @@ func (s *settings) eventsToKernel(ctx context.Context, messages io.Writer, dir s
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	out.Whole, out.WholeCompiled, out.WholeProgrammed = quantile(whole, 0.5), quantile(compiled, 0.5), quantile(programmed, 0.5)
+	if err := a.play(ctx, w, s.events, out); err != nil {
+		return nil, err
+	}
 	out.Programs = a.loop.Status().Programs
-	all = nil
-	return out, a.play(ctx, w, s.events, out)
+	return out, a.playLargerCrowd(ctx, w, s.events, out)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
+// seriesTime is how long one series goes on at most; no less than seriesLeast events are taken.
+const (
+	seriesTime  = 4 * time.Second
+	seriesLeast = 30
+)
+
 // series collects the events of one kind that changed rules.
 type series struct {
 	name                        string
+	begun                       time.Time
 	whole, compiled, programmed []float64
 }
 
@@ -103,6 +111,14 @@ func (s *series) add(d time.Duration, st stamp, err error) error {
 		s.whole, s.compiled, s.programmed = append(s.whole, milliseconds(d)), append(s.compiled, milliseconds(st.compiled)), append(s.programmed, milliseconds(st.programmed))
 	}
 	return err
+}
+
+// full reports whether there are as many events as wanted, or as there is time for.
+func (s *series) full(events int) bool {
+	if s.begun.IsZero() {
+		s.begun = time.Now()
+	}
+	return len(s.whole) >= events || len(s.whole) >= seriesLeast && time.Since(s.begun) > seriesTime
 }
 
 func (s *series) into(out *eventReport) {
@@ -132,7 +148,7 @@ func (a *agent) play(ctx context.Context, w eventWorld, events int, out *eventRe
 		return err
 	}
 	some := &series{name: "accountLabelChanged"}
-	for try := 0; len(some.whole) < events && try < 10*events; try++ {
+	for try := 0; !some.full(events) && try < 10*events; try++ {
 		ns, n := r.IntN(namespaces), r.IntN(accountsPer)
 		if err := some.add(a.event(ctx, account(ns, accountName(n), r.IntN(50), r.IntN(10)))); err != nil {
 			return err
@@ -146,7 +162,7 @@ func (a *agent) play(ctx context.Context, w eventWorld, events int, out *eventRe
 		return err
 	}
 	changed := &series{name: policyChanged}
-	for try := 0; len(changed.whole) < events && try < 50*events; try++ {
+	for try := 0; !changed.full(events) && try < 50*events; try++ {
 		n := r.IntN(w.policies)
 		if err := changed.add(a.event(ctx, w.policy(n, w.policies+try))); err != nil {
 			return err
@@ -156,6 +172,11 @@ func (a *agent) play(ctx context.Context, w eventWorld, events int, out *eventRe
 		}
 	}
 	changed.into(out)
+	return nil
+}
+
+// playLargerCrowd changes the label of an account that ten times as many pods wear.
+func (a *agent) playLargerCrowd(ctx context.Context, w eventWorld, events int, out *eventReport) error {
 	// Nine thousand more of the crowd.
 	for n := range 10*crowdPods - min(crowdPods, max(0, w.pods-localPods)) {
 		o := pod(fmt.Sprintf("more-%d", n), "ns-0", crowd, "node-more", address("10.100.0.0", n), `"app":"crowd"`)
@@ -175,7 +196,7 @@ func (a *agent) playPods(ctx context.Context, r *rand.Rand, events int, out *eve
 		{"localPodAdded", "localPodGone", localNode},
 	} {
 		added, gone := &series{name: kind.added}, &series{name: kind.gone}
-		for n := range events {
+		for n := 0; n < events && !added.full(events); n++ {
 			name, ns := fmt.Sprintf("new-%d", n), fmt.Sprintf("ns-%d", r.IntN(namespaces))
 			o := pod(name, ns, accountName(r.IntN(accountsPer)), kind.node, address("10.200.0.0", n), fmt.Sprintf(`"app":"app-%d"`, n%100))
 			if err := added.add(a.event(ctx, o)); err != nil {
@@ -194,7 +215,7 @@ func (a *agent) playPods(ctx context.Context, r *rand.Rand, events int, out *eve
 // playCrowd changes the label of the account that many pods wear.
 func (a *agent) playCrowd(ctx context.Context, name string, events int, out *eventReport) error {
 	s := &series{name: name}
-	for n := 1; len(s.whole) < events && n <= 5*events; n++ {
+	for n := 1; !s.full(events) && n <= 5*events; n++ {
 		if err := s.add(a.event(ctx, crowdAccount(n%50))); err != nil {
 			return err
 		}

@@ -156,7 +156,7 @@ func (s *settings) runPart(ctx context.Context, out, messages io.Writer) error {
 	case "packets":
 		result, err = s.packets(ctx, messages, dir)
 	case "events":
-		result, err = s.eventsToKernel(ctx, messages, dir)
+		result, err = s.eventsToKernel(ctx, dir)
 	case "memory":
 		result, err = s.memory(ctx, dir)
 	default:
