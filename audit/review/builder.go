@@ -256,7 +256,7 @@ func refers(tuples []audit.Tuple) []string {
 func (b *Builder) Review(read auditlog.Stats) *Review {
 	fromEvents := len(b.out.Decisions) > 0 || !b.firstDecision.IsZero()
 	if fromEvents && len(b.records) > 0 {
-		b.note("%d records of saguard's own log are not shown: the audit log has the same decisions", len(b.records))
+		b.note("%d records of saguard's own log are not shown, since decisions are taken from the audit log; what that lacks, the records alone may show", len(b.records))
 	} else {
 		for _, add := range b.records {
 			add()

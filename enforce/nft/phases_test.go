@@ -114,7 +114,7 @@ func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 				l.collectAll()
 				l.committed() // a commit of its own: see Applier.collect
 			}
-			d := w.step(1 + w.IntN(8))
+			d := w.step(1 + w.IntN(one(w, 1, 2, 8)))
 			l.together = l.changesRules(d)
 			if err := l.apply(d); err != nil {
 				t.Fatal(err)

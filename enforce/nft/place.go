@@ -33,7 +33,7 @@ func (l *lowering) setAddress(p netip.Prefix, id ruleset.IdentityID) {
 // placeHost puts an address where packets look for it, or takes it away.
 func (l *lowering) placeHost(a netip.Addr) {
 	id := l.hosts[a]
-	if false {
+	if l.together {
 		if id == 0 {
 			id = l.netOf(a)
 		}

@@ -27,8 +27,8 @@ func TestModelJudgesAsTheRuleset(t *testing.T) {
 		w := newWorld(seed)
 		l := newLowering(1)
 		l.recents.most = w.IntN(8)
-		for step := range 12 {
-			d := w.step(1 + w.IntN(30))
+		for step := range 20 {
+			d := w.step(1 + w.IntN(one(w, 1, 3, 30)))
 			if err := w.now.Check(); err != nil {
 				t.Fatalf("seed %d step %d: the world is wrong: %v", seed, step, err)
 			}
@@ -36,31 +36,37 @@ func TestModelJudgesAsTheRuleset(t *testing.T) {
 			if err := l.apply(d); err != nil {
 				t.Fatalf("seed %d step %d: %v", seed, step, err)
 			}
-			if w.IntN(3) == 0 {
-				l.settleMoved()
-			}
-			if w.IntN(3) == 0 {
-				l.promoteIfDue()
-			}
-			if w.IntN(3) == 0 {
+			check := func(packets int) {
+				t.Helper()
+				for range packets {
+					f := w.flow()
+					want := expected(w.now, f)
+					got, err := answer(l.model, f)
+					if err != nil || got != want {
+						t.Fatalf("seed %d step %d: %+v\ngot  %+v %v\nwant %+v\n%s\n%s", seed, step, f, got, err, want, w.now, l.describe())
+					}
+					if want.Egress.Applies || want.Ingress.Applies {
+						applied++
+					}
+				}
 				l.committed()
 			}
-			if w.IntN(3) == 0 {
-				l.settle()
+			// As Applier.commitAll does it, with packets after each commit.
+			if l.together {
+				l.renew()
+				check(50)
+				l.settleMoved()
+			} else {
+				l.promoteIfDue()
 			}
-			for range 150 {
-				f := w.flow()
-				want := expected(w.now, f)
-				got, err := answer(l.model, f)
-				if err != nil || got != want {
-					t.Fatalf("seed %d step %d: %+v\ngot  %+v %v\nwant %+v\n%s\n%s", seed, step, f, got, err, want, w.now, l.describe())
-				}
-				if want.Egress.Applies || want.Ingress.Applies {
-					applied++
-				}
+			check(50)
+			l.settle()
+			check(50)
+			if w.IntN(2) == 0 {
+				continue
 			}
-			l.settleMoved()
 			l.promote()
+			check(0)
 			l.settle()
 			l.epoch += 2
 			l.collectAll()
