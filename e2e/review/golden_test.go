@@ -3,6 +3,7 @@ package review_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,9 +49,23 @@ func golden(t *testing.T, got map[string][]byte) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(text, want) {
-			t.Errorf("%s: got\n%s\nwant\n%s\nif this is right, refresh with: %s", name, text, want, refresh)
+			t.Errorf("%s: %s\nif this is right, refresh with: %s", name, difference(text, want), refresh)
 		}
 	}
+}
+
+// difference shows the first line that differs, with those around it: a whole review has a thousand.
+func difference(got, want []byte) string {
+	const around = 12
+	x, y := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	n := 0
+	for n < min(len(x), len(y)) && x[n] == y[n] {
+		n++
+	}
+	excerpt := func(lines []string) string {
+		return strings.Join(lines[max(0, n-around):min(len(lines), n+around)], "\n")
+	}
+	return fmt.Sprintf("line %d: got\n%s\nwant\n%s", n+1, excerpt(x), excerpt(y))
 }
 
 // saguard runs the CLI that was built once for all clusters.
@@ -74,7 +89,7 @@ func reviewed(t *testing.T, text string) map[string]any {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	read, _ := out["read"].(map[string]any)
-	for _, counter := range []string{"malformed", "incomplete", "oversize", "truncated", "unknownVersion", "duplicates", "backwards"} {
+	for _, counter := range []string{"malformed", "incomplete", "oversize", "truncated", "unknownVersion", "backwards"} {
 		if n, counted := read[counter]; counted {
 			t.Errorf("%s: %v of the lines of a log that the API server wrote whole: %v", counter, n, read["examples"])
 		}

@@ -1,6 +1,7 @@
 package review_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -15,8 +16,8 @@ func TestReviewOfTheStory(t *testing.T) {
 		}
 		reviews[p] = indented(t, normal(t, reviewed(t, text)))
 	}
-	if got, want := string(reviews[clusters.bodies]), string(reviews[clusters.metadata]); got != want {
-		t.Errorf("at level RequestResponse:\n%s\nat level Metadata:\n%s", got, want)
+	if got, want := reviews[clusters.bodies], reviews[clusters.metadata]; !bytes.Equal(got, want) {
+		t.Errorf("level RequestResponse against Metadata: %s", difference(got, want))
 	}
 	golden(t, map[string][]byte{"story.json": reviews[clusters.metadata]})
 }

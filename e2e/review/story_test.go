@@ -36,8 +36,8 @@ type step struct {
 // story is everything that saguard decides about, and every way around it that an API server without nodes has.
 func story() []step {
 	return []step{
-		{name: "a new account with a label one holds", as: "alice", needs: []string{"alice-team-web"}, do: account("prod", "web-2", "team", "web")},
-		{name: "a new account with a label one lacks", as: "mallory", denied: true, do: account("prod", "mine", "team", "web")},
+		{name: "a new account with a label one holds", as: "alice", needs: []string{"alice-team-web"}, do: account("", "web-2", "team", "web")},
+		{name: "a new account with a label one lacks", as: "mallory", denied: true, do: account("", "mine", "team", "web")},
 		{name: "merge patch to another's label", as: "mallory", denied: true, do: relabel(types.MergePatchType, "web", `{"metadata":{"labels":{"team":"db"}}}`)},
 		{name: "merge patch from one's own label to another's", as: "alice", denied: true, do: relabel(types.MergePatchType, "web", `{"metadata":{"labels":{"team":"db"}}}`)},
 		{name: "JSON patch takes the label off", as: "alice", needs: []string{"alice-team-web"}, do: relabel(types.JSONPatchType, "web", `[{"op":"remove","path":"/metadata/labels/team"}]`)},
@@ -61,8 +61,8 @@ func story() []step {
 		{name: "a Secret that is no token", as: "mallory", do: secret("plain", "payments", corev1.SecretTypeOpaque)},
 		{name: "a command in one's own pod", as: "alice", needs: []string{"alice-as-web"}, unreachable: true, do: command("web-1")},
 		{name: "a command in another's pod", as: "mallory", denied: true, do: command("pay-1")},
-		{name: "a debugger in one's own pod", as: "alice", needs: []string{"alice-as-web"}, do: debug("web-1")},
-		{name: "a debugger in another's pod", as: "alice", denied: true, do: debug("pay-1")},
+		{name: "a debugger in one's own pod", as: "alice", needs: []string{"alice-as-web"}, do: debug("web-1", "debug")},
+		{name: "a debugger in another's pod", as: "alice", denied: true, do: debug("pay-1", "debug")},
 
 		{name: "a policy that names an account", as: "peter", needs: []string{"peter-refers-to-web", "peter-in-developers-band"}, do: policy("projectcalico.org/v3", "to-web", 1500, `{"serviceAccounts":{"names":["web"]}}`)},
 		{name: "a policy that reads a label", as: "peter", needs: []string{"peter-refers-to-interns", "peter-in-developers-band"}, do: policy("crd.projectcalico.org/v1", "default.to-interns", 1500, `{"serviceAccounts":{"selector":"role == \"intern\""}}`)},
@@ -104,7 +104,7 @@ func play(ctx context.Context, i *install.Installation) (*played, error) {
 		return nil, err
 	}
 	// An account for the end, and the last of the grants: none is asked for before.
-	if err := account("prod", "web-3", "team", "web")(ctx, actors["admin"]); err != nil {
+	if err := account("", "web-3", "team", "web")(ctx, actors["admin"]); err != nil {
 		return nil, err
 	}
 	if err := granted(ctx, actors["admin"]); err != nil {
@@ -177,8 +177,12 @@ func granted(ctx context.Context, admin *actor) error {
 	return nil
 }
 
+// account makes an account in a namespace; "" is the actor's.
 func account(namespace, name, key, value string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
+		if namespace == "" {
+			namespace = a.namespace
+		}
 		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{key: value}}}
 		_, err := a.CoreV1().ServiceAccounts(namespace).Create(ctx, sa, metav1.CreateOptions{})
 		return err
@@ -191,22 +195,22 @@ func relabel(kind types.PatchType, name, body string) func(context.Context, *act
 		if kind == types.ApplyPatchType {
 			o.Force = new(true)
 		}
-		_, err := a.CoreV1().ServiceAccounts("prod").Patch(ctx, name, kind, []byte(body), o)
+		_, err := a.CoreV1().ServiceAccounts(a.namespace).Patch(ctx, name, kind, []byte(body), o)
 		return err
 	}
 }
 
 func replaceLabels(name string, o metav1.UpdateOptions, key, value string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "prod", Labels: map[string]string{key: value}}}
-		_, err := a.CoreV1().ServiceAccounts("prod").Update(ctx, sa, o)
+		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: a.namespace, Labels: map[string]string{key: value}}}
+		_, err := a.CoreV1().ServiceAccounts(a.namespace).Update(ctx, sa, o)
 		return err
 	}
 }
 
 func remove(name string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		return a.CoreV1().ServiceAccounts("prod").Delete(ctx, name, metav1.DeleteOptions{})
+		return a.CoreV1().ServiceAccounts(a.namespace).Delete(ctx, name, metav1.DeleteOptions{})
 	}
 }
 
@@ -225,7 +229,7 @@ func podSpec(account string) corev1.PodSpec {
 
 func runPod(name, account string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		_, err := a.CoreV1().Pods("prod").Create(ctx, pod(name, account), metav1.CreateOptions{})
+		_, err := a.CoreV1().Pods(a.namespace).Create(ctx, pod(name, account), metav1.CreateOptions{})
 		return err
 	}
 }
@@ -233,7 +237,7 @@ func runPod(name, account string) func(context.Context, *actor) error {
 func deploy(name, account string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
 		labels := map[string]string{"app": name}
-		_, err := a.AppsV1().Deployments("prod").Create(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
+		_, err := a.AppsV1().Deployments(a.namespace).Create(ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
 			Replicas: new(int32(0)), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec(account)},
 		}}, metav1.CreateOptions{})
@@ -243,14 +247,14 @@ func deploy(name, account string) func(context.Context, *actor) error {
 
 func token(account string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		_, err := a.CoreV1().ServiceAccounts("prod").CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		_, err := a.CoreV1().ServiceAccounts(a.namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 		return err
 	}
 }
 
 func secret(name, account string, kind corev1.SecretType) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		_, err := a.CoreV1().Secrets("prod").Create(ctx, &corev1.Secret{
+		_, err := a.CoreV1().Secrets(a.namespace).Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{corev1.ServiceAccountNameKey: account}}, Type: kind, StringData: map[string]string{"note": hidden},
 		}, metav1.CreateOptions{})
 		return err
@@ -262,15 +266,16 @@ const hidden = "in-the-body-of-a-secret"
 
 func command(pod string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		return a.CoreV1().RESTClient().Post().Namespace("prod").Resource("pods").Name(pod).SubResource("exec").
+		return a.CoreV1().RESTClient().Post().Namespace(a.namespace).Resource("pods").Name(pod).SubResource("exec").
 			Param("command", "true").Param("container", "c").Param("stdout", "true").Do(ctx).Error()
 	}
 }
 
-func debug(pod string) func(context.Context, *actor) error {
+// debug adds an ephemeral container.
+func debug(pod, name string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
-		_, err := a.CoreV1().Pods("prod").Patch(ctx, pod, types.StrategicMergePatchType,
-			[]byte(`{"spec":{"ephemeralContainers":[{"name":"debug","image":"example/debug:1"}]}}`), metav1.PatchOptions{}, "ephemeralcontainers")
+		_, err := a.CoreV1().Pods(a.namespace).Patch(ctx, pod, types.StrategicMergePatchType,
+			fmt.Appendf(nil, `{"spec":{"ephemeralContainers":[{"name":%q,"image":"example/debug:1"}]}}`, name), metav1.PatchOptions{}, "ephemeralcontainers")
 		return err
 	}
 }
@@ -278,7 +283,7 @@ func debug(pod string) func(context.Context, *actor) error {
 func policy(apiVersion, name string, order float64, source string) func(context.Context, *actor) error {
 	return func(ctx context.Context, a *actor) error {
 		o := &unstructured.Unstructured{}
-		text := fmt.Sprintf(`{"apiVersion":%q,"kind":"NetworkPolicy","metadata":{"name":%q,"namespace":"prod"},"spec":{"order":%g,"ingress":[{"action":"Allow","source":%s}]}}`,
+		text := fmt.Sprintf(`{"apiVersion":%q,"kind":"NetworkPolicy","metadata":{"name":%q},"spec":{"order":%g,"ingress":[{"action":"Allow","source":%s}]}}`,
 			apiVersion, name, order, source)
 		if err := json.Unmarshal([]byte(text), &o.Object); err != nil {
 			return err
@@ -287,7 +292,7 @@ func policy(apiVersion, name string, order float64, source string) func(context.
 		if err != nil {
 			return err
 		}
-		_, err = a.objects.Resource(gv.WithResource("networkpolicies")).Namespace("prod").Create(ctx, o, metav1.CreateOptions{})
+		_, err = a.objects.Resource(gv.WithResource("networkpolicies")).Namespace(a.namespace).Create(ctx, o, metav1.CreateOptions{})
 		return err
 	}
 }

@@ -1,7 +1,7 @@
 package review_test
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +11,8 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/saguard/saguard/audit"
@@ -101,14 +100,14 @@ func readRBAC(t *testing.T, text string) (map[permission]bool, *rbac.Index) {
 	t.Helper()
 	store := rbac.NewStore()
 	roles, bindings := map[string]*rbacv1.Role{}, []*rbacv1.RoleBinding{}
-	reader := yaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(text)))
-	documents, err := io.ReadAll(io.LimitReader(strings.NewReader(text), 1<<20))
-	if err := errors.Join(err, reader.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for _, document := range bytes.Split(documents, []byte("\n---\n")) {
-		if len(bytes.TrimSpace(document)) == 0 {
-			continue
+	reader := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
+	for {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		o, _, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
 		if err != nil {
@@ -122,7 +121,7 @@ func readRBAC(t *testing.T, text string) (map[permission]bool, *rbac.Index) {
 			store.SetRoleBinding(o)
 			bindings = append(bindings, o)
 		default:
-			t.Fatalf("%T is suggested, and nothing in the story is cluster-wide: %s", o, describe(o))
+			t.Fatalf("%T is suggested, and nothing in the story is cluster-wide: %+v", o, o)
 		}
 	}
 	out := map[permission]bool{}
@@ -150,8 +149,6 @@ func readRBAC(t *testing.T, text string) (map[permission]bool, *rbac.Index) {
 	}
 	return out, store.Snapshot()
 }
-
-func describe(o runtime.Object) string { return fmt.Sprintf("%+v", o) }
 
 func lines(set map[permission]bool) string {
 	var out []string

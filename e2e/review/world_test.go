@@ -30,6 +30,8 @@ var (
 type actor struct {
 	kubernetes.Interface
 	objects dynamic.Interface
+	// namespace is where the steps do what they do.
+	namespace string
 }
 
 type auditID struct{}
@@ -60,7 +62,7 @@ func newActor(cfg *rest.Config) (*actor, error) {
 		return nil, err
 	}
 	objects, err := dynamic.NewForConfig(cfg)
-	return &actor{typed, objects}, err
+	return &actor{Interface: typed, objects: objects, namespace: "prod"}, err
 }
 
 // newActors makes the users of the story; "iris as alice" impersonates.

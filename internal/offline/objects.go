@@ -27,6 +27,7 @@ type Objects struct {
 // readObject is one object after parsing.
 type readObject struct {
 	key      policy.Ref // as once compares it
+	identity policy.Ref // key with the name that Calico's API has for what its store has
 	where    string
 	resource policy.Resource // nil if it has no effect
 	problems []policy.Problem
@@ -93,6 +94,10 @@ func newRead(where string, object policy.Object, sem policy.Semantics) *readObje
 		where: where,
 	}
 	out.resource, out.problems = policy.Parse(object, sem)
+	out.identity = out.key
+	if p, ok := out.resource.(*policy.Policy); ok && object.CRD {
+		out.identity.Name = p.ID.Name
+	}
 	if pod, ok := object.Value.(*corev1.Pod); ok {
 		out.pod = pod
 		if out.resource == nil {

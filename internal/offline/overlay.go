@@ -19,8 +19,12 @@ func (o *Objects) Overlay(change *Objects, sem policy.Semantics) *Objects {
 	for kind, n := range change.Ignored {
 		out.Ignored[kind] += n
 	}
+	replaced := map[policy.Ref]bool{}
+	for _, read := range change.read {
+		replaced[read.identity] = true
+	}
 	for _, read := range o.read {
-		if change.seen[read.key] == nil {
+		if change.seen[read.key] == nil && !replaced[read.identity] {
 			out.put(read)
 		}
 	}
@@ -77,6 +81,12 @@ func (o *Objects) Delete(name string) (*Objects, error) {
 		key.Kind = kind
 		if o.seen[key] != nil {
 			found = append(found, key)
+			continue
+		}
+		for _, read := range o.read { // by the name that it has outside of Calico's store
+			if read.identity == key {
+				found = append(found, read.key)
+			}
 		}
 	}
 	switch len(found) {
@@ -129,6 +139,9 @@ func deletable(kind string) []string {
 	all := deletableKinds()
 	if group == "" {
 		return all[singular]
+	}
+	if group == "crd.projectcalico.org" {
+		group = "projectcalico.org" // the same objects
 	}
 	if kinds := all[singular+"."+group]; kinds != nil {
 		return kinds

@@ -79,6 +79,44 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
+// Calico's store has the policy NAME of the default tier as default.NAME: a change in either group is of the same policy.
+func TestPoliciesAreTheSameInBothGroups(t *testing.T) {
+	text := func(group, kind, tier, name, selector string) string {
+		return "{apiVersion: " + group + ", kind: " + kind + ", metadata: {name: " + name + "}, spec: {tier: " + tier + ", selector: " + selector + "}}\n"
+	}
+	const store, api = "crd.projectcalico.org/v1", "projectcalico.org/v3"
+	for name, tc := range map[string]struct {
+		base, change string
+		policies     int
+	}{
+		"a change by Calico's API": {base: text(store, "GlobalNetworkPolicy", "default", "default.p", "all()"), change: text(api, "GlobalNetworkPolicy", "default", "p", "none()"), policies: 1},
+		"a change in the store":    {base: text(api, "GlobalNetworkPolicy", `""`, "p", "all()"), change: text(store, "GlobalNetworkPolicy", `""`, "default.p", "none()"), policies: 1},
+		"another tier's":           {base: text(store, "GlobalNetworkPolicy", "t", "t.p", "all()"), change: text(api, "GlobalNetworkPolicy", "t", "t.p", "none()"), policies: 1},
+		"the name in another tier": {base: text(store, "GlobalNetworkPolicy", "t", "default.p", "all()"), change: text(api, "GlobalNetworkPolicy", "default", "p", "none()"), policies: 2},
+		"another name":             {base: text(store, "GlobalNetworkPolicy", "default", "default.p", "all()"), change: text(api, "GlobalNetworkPolicy", "default", "q", "none()"), policies: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			after := readText(t, tc.base).Overlay(readText(t, tc.change), policy.Strict).Snapshot(policy.Strict)
+			got := policies(after)
+			if n := strings.Count(got, "GlobalNetworkPolicy"); n != tc.policies {
+				t.Errorf("%d policies, want %d: %s", n, tc.policies, got)
+			}
+		})
+	}
+	for _, kind := range []string{"globalnetworkpolicy", "globalnetworkpolicies.crd.projectcalico.org", "globalnetworkpolicy.projectcalico.org"} {
+		for _, name := range []string{"p", "default.p"} {
+			after, err := readText(t, text(store, "GlobalNetworkPolicy", "default", "default.p", "all()")).Delete(kind + "/" + name)
+			if err != nil {
+				t.Errorf("%s/%s: %v", kind, name, err)
+				continue
+			}
+			if got := policies(after.Snapshot(policy.Strict)); got != "" {
+				t.Errorf("%s/%s leaves %s", kind, name, got)
+			}
+		}
+	}
+}
+
 func TestDelete(t *testing.T) {
 	cases := map[string]struct {
 		name     string
@@ -94,6 +132,7 @@ func TestDelete(t *testing.T) {
 		"one of another namespace":      {name: "pod/dev/web", err: "no such object"},
 		"a kind that does not matter":   {name: "service/prod/web", err: "want KIND"},
 		"a group that does not have it": {name: "pods.projectcalico.org/prod/web", err: "want KIND"},
+		"Calico's store has no pods":    {name: "pods.crd.projectcalico.org/prod/web", err: "want KIND"},
 		"no name":                       {name: "pod", err: "want KIND"},
 		"too many parts":                {name: "pod/a/b/c", err: "want KIND"},
 	}
