@@ -16,6 +16,7 @@ import (
 
 	"github.com/saguard/saguard/internal/ruleset"
 	"github.com/saguard/saguard/policy"
+	"github.com/saguard/saguard/policy/policytest"
 )
 
 // settleIn routes every address to a place on the node of the pods that claim it, and to the outside if they do not agree.
@@ -111,7 +112,7 @@ func worlds(t *testing.T, b Backend) {
 	r := newRig(t, b)
 	w := newWorld(t, r)
 	var addresses []netip.Addr
-	for _, text := range stock() {
+	for _, text := range policytest.Stock() {
 		addresses = append(addresses, netip.MustParseAddr(text))
 	}
 	lookups, sent, allowing := 0, 0, 0
@@ -123,15 +124,15 @@ func worlds(t *testing.T, b Backend) {
 			w.setPodCIDRs(netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/64"))
 		}
 		for range 40 {
-			w.set(policy.Object{Value: random.object()})
+			w.set(policy.Object{Value: random.Object()})
 		}
 		w.settleIn(addresses)
 		w.sync()
 		for step := range 7 {
 			if step > 0 {
 				for range 1 + random.IntN(5) {
-					o := random.object()
-					if random.in(4) {
+					o := random.Object()
+					if random.In(4) {
 						w.remove(refOf(o))
 					} else {
 						w.set(policy.Object{Value: o})

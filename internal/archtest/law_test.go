@@ -51,6 +51,7 @@ func theLaw() law {
 				"policy/selector":   "a policy holds compiled selectors",
 				"internal/identity": "an endpoint has a service account",
 			},
+			"policy/policytest": {},
 			"policy/hygiene": {
 				"policy/selector": "whether a selector parses, and what it can select",
 			},
@@ -123,6 +124,7 @@ func theLaw() law {
 				"policy":            "worlds",
 				"policy/compile":    "worlds to rules",
 				"policy/eval":       "the oracle",
+				"policy/policytest": "random worlds",
 			},
 			"enforce/appliertest/both": {},
 			"enforce/benchnode": {
@@ -332,6 +334,7 @@ func theLaw() law {
 			"policy/compile": {
 				"internal/decision": "verdicts to compare",
 				"policy/eval":       "the oracle",
+				"policy/policytest": "random worlds",
 			},
 			"internal/reach": {
 				"internal/decision": "verdicts to compare",
@@ -351,7 +354,8 @@ func theLaw() law {
 				"policy/hygiene":              "types of Calico v3",
 				"policy/reference":            "types of Calico v3",
 				"policy/shadow":               "types of Calico v3",
-				"enforce/appliertest":         "random worlds",
+				"enforce/appliertest":         "objects of its stories",
+				"policy/policytest":           "random worlds",
 				"webhook":                     "types of Calico v3",
 			},
 
