@@ -97,7 +97,7 @@ Exit code: 0, or with --fail-on 3 if there is a finding of one of those kinds: "
 	}
 	f := c.Flags()
 	o.out.addFlags(c, formatTable, formatWide, formatJSON, formatJSONLines, formatSARIF, formatJUnit, formatHTML)
-	f.BoolVarP(&o.follow, "follow", "f", false, "Read on as the one FILE grows, until interrupted; with -o jsonl every row is printed as it comes.")
+	f.BoolVarP(&o.follow, "follow", "f", false, "Read on as the one FILE grows, until interrupted; then print what was read.")
 	f.StringVar(&o.since, "since", "", "From this time on: RFC 3339, or a duration back from now such as 12h.")
 	f.StringVar(&o.until, "until", "", "Before this time, as --since.")
 	f.StringSliceVar(&o.users, "user", nil, "Only requests of these users, or of those who impersonate them; * and ? match.")
@@ -126,7 +126,7 @@ func (o *reviewOptions) run(ctx context.Context, files []string) error {
 	if err != nil {
 		return err
 	}
-	if o.follow && o.out.format != formatJSONLines && (len(files) != 1 || files[0] == auditlog.Stdin) {
+	if o.follow && (len(files) != 1 || files[0] == auditlog.Stdin) {
 		return errors.New("--follow: want exactly one FILE")
 	}
 	var index *rbac.Index
