@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -136,14 +137,18 @@ func processorTime(t testing.TB) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// What a check allocates does not depend on policies that are not about its two pods.
+// What a check allocates does not depend on policies that are not about its two pods. The least of several checks
+// is compared: under the race detector a sync.Pool forgets at random, and the runtime allocates beside us.
 func TestAllocationsDoNotGrowWithPolicies(t *testing.T) {
 	c := config(t, authz.ConfigOptions{})
 	var want float64
 	for i, n := range []struct{ policies, selecting int }{{1, 1}, {100, 1}, {1000, 1}} {
 		s, r, memory := scale(t, 10, n.policies, n.selecting), asking(1), &authz.Memory{}
 		memory.Decide(s, c, authz.ServerName{}, r)
-		got := testing.AllocsPerRun(50, func() { memory.Decide(s, c, authz.ServerName{}, r) })
+		got := math.Inf(1)
+		for range 50 {
+			got = min(got, testing.AllocsPerRun(1, func() { memory.Decide(s, c, authz.ServerName{}, r) }))
+		}
 		if i == 0 {
 			want = got
 		}
