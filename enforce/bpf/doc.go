@@ -12,7 +12,9 @@
 //
 // A packet of a pod costs two lookups in hosts (address -> identity, and for the node's own pods -> subject), one in cells
 // (program, identity -> row) for each end that is of this node, and one binary search in the segments of the row, whatever
-// the number of policies. An address that is no pod's takes one lookup more, in prefixes.
+// the number of policies. An address that is no pod's takes one lookup more, in prefixes. What was decided lately between two
+// addresses, for one port of the destination, is remembered for the processor (64 bytes each, 512 of them) and holds for one
+// generation; where a rule looks at source ports, it is not.
 //
 // # Updates
 //

@@ -56,22 +56,35 @@ struct packet {
 	__u8 protocol;
 	__u8 readable; // ports and protocol are known
 	__u8 is_error; // an ICMP error
+	__u8 established; // the connection has seen a reply
 };
 
 // The verdict at one end. The zero value, if it applies, denies.
 struct decision {
 	__u32 applies, allow, rule, log;
+	__u32 by_source_port;
 };
 
-// barrier orders the loads before it and after it on every machine; the fetching atomic is a full barrier.
-static __always_inline void barrier_full(void)
+// Whether the processor does loads in the order of the program, as x86 does; set by the loader.
+volatile const __u8 loads_are_ordered = 0;
+
+#define barrier_compiler() asm volatile("" ::: "memory")
+
+// barrier_loads orders the loads before it and after it; the fetching atomic is a full barrier.
+static __always_inline void barrier_loads(void)
 {
 	volatile __u64 word = 0;
+
+	if (loads_are_ordered) {
+		barrier_compiler();
+		return;
+	}
 	__u64 was = __sync_fetch_and_add(&word, 0);
 	asm volatile("" ::"r"(was) : "memory");
 }
 
 #define READ(x) (*(volatile typeof(x) *)&(x))
+#define WRITE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
 static __always_inline __u64 now_generation(void)
 {
@@ -241,8 +254,10 @@ __noinline __u32 last_before(__u32 first, __u32 count, __u32 start)
 	return count == 1 ? first : 0;
 }
 
-// find returns the index of the segment of the row for the protocol of start, or for protocol 0 if it has none of its own.
-__noinline __u32 find(__u32 first, __u32 count, __u32 start, __u32 source_port)
+// find returns the index of the segment of the row for the protocol of start, or for protocol 0 if it has none of its own;
+// and BY_SOURCE_PORT if the packet's source port chose it.
+#define BY_SOURCE_PORT (1ull << 32)
+__noinline __u64 find(__u32 first, __u32 count, __u32 start, __u32 source_port)
 {
 	__u32 at = last_before(first, count, start);
 	struct segment *s = bpf_map_lookup_elem(&segments, &at);
@@ -252,7 +267,7 @@ __noinline __u32 find(__u32 first, __u32 count, __u32 start, __u32 source_port)
 		s = bpf_map_lookup_elem(&segments, &at);
 	}
 	if (s && s->flags & SPLIT)
-		return last_before(s->rule, s->log, source_port);
+		return BY_SOURCE_PORT | last_before(s->rule, s->log, source_port);
 	return at;
 }
 
@@ -262,6 +277,7 @@ static __noinline int decide(struct packet *p, struct side *side, __u32 peer, __
 	struct row row = side->fallback;
 	struct segment *s;
 	struct cell *c;
+	__u64 found;
 	__u32 at;
 
 	c = bpf_map_lookup_elem(&cells, &key);
@@ -276,7 +292,9 @@ static __noinline int decide(struct packet *p, struct side *side, __u32 peer, __
 		if (own.count)
 			row = own;
 	}
-	at = find(row.first, row.count, (__u32)p->protocol << 16 | p->port, p->source_port);
+	found = find(row.first, row.count, (__u32)p->protocol << 16 | p->port, p->source_port);
+	out->by_source_port = !!(found & BY_SOURCE_PORT);
+	at = found;
 	s = bpf_map_lookup_elem(&segments, &at);
 	if (!at || !s || s->flags & SPLIT)
 		return 0;
@@ -286,18 +304,89 @@ static __noinline int decide(struct packet *p, struct side *side, __u32 peer, __
 	return 0;
 }
 
+static __always_inline struct flow *flow_of(struct packet *p)
+{
+	__u64 hash = p->source.low ^ p->source.high * 3;
+	__u32 slot;
+
+	hash = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ull;
+	hash ^= p->destination.low ^ p->destination.high * 3;
+	hash = (hash ^ hash >> 32) * 0x94d049bb133111ebull;
+	hash ^= (__u32)p->protocol << 16 | p->port;
+	hash *= 0x9e3779b97f4a7c15ull;
+	slot = hash >> 32 & (FLOWS - 1);
+	return bpf_map_lookup_elem(&flows, &slot);
+}
+
+// recall returns what was decided in this generation of a packet like this one, whatever its source port; -1 if that is not
+// known. Whoever interrupts this program on its processor, and writes the element meanwhile, changes turn.
+static __always_inline int recall(struct packet *p, struct flow *f, __u64 now, struct decision *egress, struct decision *ingress)
+{
+	__u32 turn = READ(f->turn);
+	__u8 flags;
+
+	barrier_compiler();
+	if (f->generation != now || f->source.low != p->source.low || f->destination.low != p->destination.low ||
+	    f->source.high != p->source.high || f->destination.high != p->destination.high || f->port != p->port ||
+	    f->protocol != p->protocol)
+		return -1;
+	flags = f->flags;
+	egress->by_source_port = ingress->by_source_port = 0;
+	egress->applies = !!(flags & EGRESS_APPLIES);
+	egress->allow = !!(flags & EGRESS_ALLOWS);
+	egress->rule = f->egress_rule;
+	egress->log = f->egress_log;
+	ingress->applies = !!(flags & INGRESS_APPLIES);
+	ingress->allow = !!(flags & INGRESS_ALLOWS);
+	ingress->rule = f->ingress_rule;
+	ingress->log = f->ingress_log;
+	barrier_compiler();
+	return turn & 1 || READ(f->turn) != turn ? -1 : 0;
+}
+
+// remember keeps what was decided, unless it interrupted somebody who is about to write the element.
+static __always_inline void remember(struct packet *p, struct flow *f, __u64 now, struct decision *egress, struct decision *ingress)
+{
+	__u32 turn = READ(f->turn);
+
+	if (turn & 1)
+		return;
+	WRITE(f->turn, turn + 1);
+	barrier_compiler();
+	f->generation = now;
+	f->source = p->source;
+	f->destination = p->destination;
+	f->port = p->port;
+	f->protocol = p->protocol;
+	f->flags = (egress->applies ? EGRESS_APPLIES : 0) | (egress->allow ? EGRESS_ALLOWS : 0) |
+		   (ingress->applies ? INGRESS_APPLIES : 0) | (ingress->allow ? INGRESS_ALLOWS : 0);
+	f->egress_rule = egress->rule;
+	f->egress_log = egress->log;
+	f->ingress_rule = ingress->rule;
+	f->ingress_log = ingress->log;
+	barrier_compiler();
+	WRITE(f->turn, turn + 2);
+}
+
 // judge decides at both ends by the state of one generation; -1 if it changed meanwhile.
 __noinline int judge(struct packet *p, struct decision *egress, struct decision *ingress)
 {
 	__u32 source, destination, source_subject, destination_subject;
 	__u64 now = now_generation();
+	struct flow *f = 0;
 	int failed;
 
 	if (!p || !egress || !ingress) // for the verifier
 		return -1;
+	if (p->readable) {
+		f = flow_of(p);
+		// What was decided in this generation is the verdict of the state that was in force when the generation was read.
+		if (f && !recall(p, f, now, egress, ingress))
+			return 0;
+	}
 	__builtin_memset(egress, 0, sizeof(*egress));
 	__builtin_memset(ingress, 0, sizeof(*ingress));
-	barrier_full();
+	barrier_loads();
 	failed = read_host(&p->source, now, &source, &source_subject);
 	failed |= read_host(&p->destination, now, &destination, &destination_subject);
 	egress->applies = !!source_subject;
@@ -327,8 +416,12 @@ __noinline int judge(struct packet *p, struct decision *egress, struct decision 
 		}
 	}
 out:
-	barrier_full();
-	return failed || now_generation() != now ? -1 : 0;
+	barrier_loads();
+	if (failed || now_generation() != now)
+		return -1;
+	if (f && !egress->by_source_port && !ingress->by_source_port)
+		remember(p, f, now, egress, ingress);
+	return 0;
 }
 
 __noinline int report(struct packet *p, __u32 rule, __u32 egress, __u32 allowed)
@@ -372,7 +465,7 @@ __noinline int report(struct packet *p, __u32 rule, __u32 egress, __u32 allowed)
 
 // conclude counts and reports what was decided at one end, and returns the verdict. Only the first packets of an allowed
 // connection are logged: the others would use up the limit.
-static __always_inline int conclude(struct packet *p, struct decision *d, __u32 egress, int established)
+static __always_inline int conclude(struct packet *p, struct decision *d, __u32 egress)
 {
 	__u64 *n;
 
@@ -381,7 +474,7 @@ static __always_inline int conclude(struct packet *p, struct decision *d, __u32 
 	n = bpf_map_lookup_elem(&hits, &d->rule);
 	if (n)
 		++*n;
-	if (d->log && (!d->allow || !established))
+	if (d->log && (!d->allow || !p->established))
 		report(p, d->log, egress, d->allow);
 	if (d->allow)
 		return ACCEPT;
@@ -411,6 +504,7 @@ int forward(struct bpf_nf_ctx *ctx)
 		failed = read_ipv6(&d, len, &p);
 	if (failed)
 		return DROP;
+	p.established = known && info == CT_ESTABLISHED;
 	if (known && p.is_error && (info == CT_RELATED || info == CT_RELATED_REPLY))
 		return ACCEPT;
 	for (i = 0; i < MAX_TRIES; i++) {
@@ -420,7 +514,7 @@ int forward(struct bpf_nf_ctx *ctx)
 	}
 	if (failed) // the state changes faster than it can be read: fails closed
 		return DROP;
-	if (conclude(&p, &egress, 1, known && info == CT_ESTABLISHED) == DROP)
+	if (conclude(&p, &egress, 1) == DROP)
 		return DROP;
-	return conclude(&p, &ingress, 0, known && info == CT_ESTABLISHED);
+	return conclude(&p, &ingress, 0);
 }

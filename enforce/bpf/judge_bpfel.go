@@ -16,18 +16,20 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	judgeMapBuckets    = "buckets"
-	judgeMapCells      = "cells"
-	judgeMapEvents     = "events"
-	judgeMapGeneration = "generation"
-	judgeMapHits       = "hits"
-	judgeMapHosts      = "hosts"
-	judgeMapPrefixes   = "prefixes"
-	judgeMapSegments   = "segments"
-	judgeMapSubjects   = "subjects"
-	judgeProgForward   = "forward"
-	judgeVarEventBurst = "event_burst"
-	judgeVarEventCost  = "event_cost"
+	judgeMapBuckets         = "buckets"
+	judgeMapCells           = "cells"
+	judgeMapEvents          = "events"
+	judgeMapFlows           = "flows"
+	judgeMapGeneration      = "generation"
+	judgeMapHits            = "hits"
+	judgeMapHosts           = "hosts"
+	judgeMapPrefixes        = "prefixes"
+	judgeMapSegments        = "segments"
+	judgeMapSubjects        = "subjects"
+	judgeProgForward        = "forward"
+	judgeVarEventBurst      = "event_burst"
+	judgeVarEventCost       = "event_cost"
+	judgeVarLoadsAreOrdered = "loads_are_ordered"
 )
 
 // loadJudge returns the embedded CollectionSpec for judge.
@@ -82,6 +84,7 @@ type judgeMapSpecs struct {
 	Buckets    *ebpf.MapSpec `ebpf:"buckets"`
 	Cells      *ebpf.MapSpec `ebpf:"cells"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
+	Flows      *ebpf.MapSpec `ebpf:"flows"`
 	Generation *ebpf.MapSpec `ebpf:"generation"`
 	Hits       *ebpf.MapSpec `ebpf:"hits"`
 	Hosts      *ebpf.MapSpec `ebpf:"hosts"`
@@ -94,8 +97,9 @@ type judgeMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type judgeVariableSpecs struct {
-	EventBurst *ebpf.VariableSpec `ebpf:"event_burst"`
-	EventCost  *ebpf.VariableSpec `ebpf:"event_cost"`
+	EventBurst      *ebpf.VariableSpec `ebpf:"event_burst"`
+	EventCost       *ebpf.VariableSpec `ebpf:"event_cost"`
+	LoadsAreOrdered *ebpf.VariableSpec `ebpf:"loads_are_ordered"`
 }
 
 // judgeObjects contains all objects after they have been loaded into the kernel.
@@ -121,6 +125,7 @@ type judgeMaps struct {
 	Buckets    *ebpf.Map `ebpf:"buckets"`
 	Cells      *ebpf.Map `ebpf:"cells"`
 	Events     *ebpf.Map `ebpf:"events"`
+	Flows      *ebpf.Map `ebpf:"flows"`
 	Generation *ebpf.Map `ebpf:"generation"`
 	Hits       *ebpf.Map `ebpf:"hits"`
 	Hosts      *ebpf.Map `ebpf:"hosts"`
@@ -134,6 +139,7 @@ func (m *judgeMaps) Close() error {
 		m.Buckets,
 		m.Cells,
 		m.Events,
+		m.Flows,
 		m.Generation,
 		m.Hits,
 		m.Hosts,
@@ -147,8 +153,9 @@ func (m *judgeMaps) Close() error {
 //
 // It can be passed to loadJudgeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type judgeVariables struct {
-	EventBurst *ebpf.Variable `ebpf:"event_burst"`
-	EventCost  *ebpf.Variable `ebpf:"event_cost"`
+	EventBurst      *ebpf.Variable `ebpf:"event_burst"`
+	EventCost       *ebpf.Variable `ebpf:"event_cost"`
+	LoadsAreOrdered *ebpf.Variable `ebpf:"loads_are_ordered"`
 }
 
 // judgePrograms contains all programs after they have been loaded into the kernel.

@@ -65,6 +65,19 @@ struct event {
 	__u8 protocol, egress, allowed, unused[5];
 };
 
+// What was decided of packets between two addresses to one port lately, where source ports do not matter: a cache, one per
+// processor.
+struct flow {
+	__u64 generation; // that it was decided by; 0 is none
+	struct address source, destination;
+	__u16 port; // as in packet
+	__u8 protocol, flags;
+	__u32 turn; // odd while it is written
+	__u32 egress_rule, egress_log, ingress_rule, ingress_log;
+};
+enum { EGRESS_APPLIES = 1, EGRESS_ALLOWS = 2, INGRESS_APPLIES = 4, INGRESS_ALLOWS = 8 };
+enum { FLOWS = 512 }; // 64 bytes each
+
 struct bucket {
 	__u64 credit, filled; // ns
 	__u64 lost;
@@ -122,6 +135,13 @@ struct { // by rule
 	__type(key, __u32);
 	__type(value, __u64);
 } hits SEC(".maps");
+
+struct { // by hash
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FLOWS);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

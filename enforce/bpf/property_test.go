@@ -60,8 +60,10 @@ func checkFlow(t *testing.T, a *Applier, r *ruleset.Ruleset, f ruleset.Flow) (ju
 	if f.Protocol == 0 && f.Source.Is6() {
 		return 0, 0 // hop-by-hop options: not a protocol of its own
 	}
-	if accepted := run(t, a.set.kernel, packet(t, f)); accepted != want {
-		t.Fatalf("%+v: program accepts: %v, want egress %+v, ingress %+v", f, accepted, egress, ingress)
+	for _, time := range []string{"judged", "remembered"} {
+		if accepted := run(t, a.set.kernel, packet(t, f)); accepted != want {
+			t.Fatalf("%+v: program accepts, %s: %v, want egress %+v, ingress %+v", f, time, accepted, egress, ingress)
+		}
 	}
 	if !egress.Applies && !ingress.Applies {
 		return 0, 0

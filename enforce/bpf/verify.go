@@ -34,7 +34,7 @@ func (a *Applier) Verify(ctx context.Context) error {
 }
 
 func (a *Applier) verifyContents() error {
-	for _, check := range []func() error{a.verifyGeneration, a.verifySegments, a.verifySubjects, a.verifyHosts, a.verifyCells,
+	for _, check := range []func() error{a.verifyGeneration, a.forgetFlows, a.verifySegments, a.verifySubjects, a.verifyHosts, a.verifyCells,
 		a.verifyPrefixes} {
 		if err := check(); err != nil {
 			return err
@@ -112,6 +112,17 @@ func (a *Applier) verifyGeneration() error {
 	}
 	if now != a.tables.generation {
 		return drift("generation is %d, not %d", now, a.tables.generation)
+	}
+	return nil
+}
+
+// forgetFlows begins a generation in which nothing is different: what is remembered of flows holds for the one before. Nobody
+// but the program has business in that map, and what others wrote there is not believed for longer than until the next Verify.
+func (a *Applier) forgetFlows() error {
+	a.tables.generation++
+	if err := a.set.Generation.Put(uint32(0), a.tables.generation); err != nil {
+		a.broken = true
+		return fmt.Errorf("raise generation: %w", err)
 	}
 	return nil
 }
