@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -75,6 +76,7 @@ type options struct {
 	pprofAddress     string
 	logLevel         string
 	packetLogRate    int
+	watchRenewal     time.Duration
 	apiQPS, apiBurst int
 	identity         identityOptions
 }
@@ -105,6 +107,7 @@ func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.IntVar(&o.packetLogRate, "packet-log-rate", 20, "Records of denied and logged packets per second at most, in the long run; 0 turns them off.")
 	fs.IntVar(&o.apiQPS, "kube-api-qps", 50, "Requests a second to the API server.")
 	fs.IntVar(&o.apiBurst, "kube-api-burst", 100, "Requests to the API server in a burst.")
+	fs.DurationVar(&o.watchRenewal, "watch-renewal", time.Minute, "How long a watch lasts before it is made anew, 15s to 10m. One that is silently broken is noticed within this time and 10s; every agent makes about 14 watches in it.")
 	i := &o.identity
 	fs.StringSliceVar(&i.trustDomains, "authz-trust-domain", nil, "Trust domains of SPIFFE identities, pinned; they turn the identity check for Envoy on.")
 	fs.StringVar(&i.socket, "authz-socket", "/run/saguard-authz/authz.sock", "Socket of the identity check by gRPC; empty turns it off.")
@@ -118,6 +121,9 @@ func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 // complete checks the flags.
 func (o *options) complete() error {
 	var errs []error
+	if o.watchRenewal < 15*time.Second || o.watchRenewal > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("--watch-renewal: %s: want 15s to 10m", o.watchRenewal))
+	}
 	for _, text := range o.podCIDRTexts {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {

@@ -66,7 +66,11 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	a.watcher = watch.New(nil, log.WithName("watch"), time.Now, api.Policies(a.policies, o.podCIDRs)...)
+	sources := api.Policies(a.policies, o.podCIDRs)
+	for i := range sources {
+		sources[i].Renew = o.watchRenewal
+	}
+	a.watcher = watch.New(nil, log.WithName("watch"), time.Now, sources...)
 	if err := a.enforcement(); err != nil {
 		return err
 	}
@@ -111,6 +115,7 @@ func run(ctx context.Context, o *options) error {
 		parts = append(parts, runner.Part{Name: "identity check", Run: identity.Run}, runner.Part{Name: "snapshots", Run: a.policies.KeepSnapshots})
 		health.Probes["identity check"] = identity.Ready
 	}
+	a.registry.MustRegister(health.Collector("agent"))
 	return runner.Together(ctx, parts...)
 }
 

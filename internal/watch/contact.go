@@ -51,8 +51,8 @@ type Status struct {
 	Unawaited bool
 	// Absent says that the API server does not serve the resource.
 	Absent bool
-	// Age is the time since the API server was last heard of for this resource; it grows to at most some 20 s while all is
-	// well, since every watch is renewed within that time.
+	// Age is the time since the API server was last heard of for this resource; while all is well it grows to at most
+	// [Source].Renew and 5 s, since every watch is renewed within that time.
 	Age time.Duration
 	// Err is the last failure, nil after a success.
 	Err error

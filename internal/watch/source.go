@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,6 +47,9 @@ type Source struct {
 	Confirm func(ctx context.Context) (absent bool, err error)
 	// AbsentPoll is how often a resource that is not served is looked for again; 0 is 3 s. It has to be less than MaxAge.
 	AbsentPoll time.Duration
+	// Renew is how long a watch lasts at most before it is made anew, and 10 s less than what is stale; 0 is 15 s. Where every
+	// node of a cluster follows the resource, that adds up for the API server.
+	Renew time.Duration
 	// Client reads the resource; nil = the Watcher's.
 	Client client.WithWatch
 	// Unawaited says that decisions in general do not wait for the resource: what is not known of it is asked live, or only
@@ -60,14 +64,20 @@ type Source struct {
 }
 
 const (
-	// watchTimeout is asked of the API server for every watch, so that a watch that says nothing is one that just ended or
-	// one that is broken. Re-watching from a resource version costs the API server next to nothing.
+	// watchTimeout is asked of the API server for every watch, unless its source says otherwise, so that a watch that says
+	// nothing is one that just ended or one that is broken. Re-watching from a resource version costs the API server next to
+	// nothing.
 	watchTimeout = 15 * time.Second
 	// watchGrace is how much longer than that a watch may live before it is given up here.
 	watchGrace = 5 * time.Second
 	// absentPoll is how often a resource that is not served is looked for again, unless its source says otherwise.
 	absentPoll = 3 * time.Second
 )
+
+func (s *Source) renew() time.Duration { return cmp.Or(s.Renew, watchTimeout) }
+
+// maxAge is the age at which the source counts as stale: more than a healthy one reaches.
+func (s *Source) maxAge() time.Duration { return s.renew() + MaxAge - watchTimeout }
 
 // listerWatcher is what the Reflector of a source calls.
 type listerWatcher struct {
@@ -104,7 +114,9 @@ func (lw *listerWatcher) list(ctx context.Context, opts metav1.ListOptions) (run
 }
 
 func (lw *listerWatcher) watch(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
-	seconds := int64(watchTimeout / time.Second)
+	// Processes that lost the API server together do not come back together for ever.
+	lasts := lw.source.renew() - rand.N(lw.source.renew()/5)
+	seconds := int64(lasts / time.Second)
 	opts.TimeoutSeconds = &seconds
 	w, err := lw.client.Watch(ctx, lw.source.NewList(), &client.ListOptions{Raw: &opts})
 	streams := opts.SendInitialEvents != nil && *opts.SendInitialEvents
@@ -129,7 +141,7 @@ func (lw *listerWatcher) watch(ctx context.Context, opts metav1.ListOptions) (ap
 	}
 	lw.listedAbsent = false
 	lw.contact.touch(false)
-	return track(w, lw.contact, watchTimeout+watchGrace), nil
+	return track(w, lw.contact, lw.source.renew()+watchGrace), nil
 }
 
 // expired is the answer that makes a Reflector list again.

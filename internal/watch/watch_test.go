@@ -119,9 +119,15 @@ func role(name string) *rbacv1.Role {
 // follow runs a watcher inside a bubble in which time passes only when all is quiet.
 func follow(t *testing.T, a *api, optional bool, test func(w *Watcher, n *names)) {
 	t.Helper()
+	followOne(t, a, Source{Optional: optional}, test)
+}
+
+func followOne(t *testing.T, a *api, s Source, test func(w *Watcher, n *names)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := &names{}
-		w := New(a, klog.Background(), time.Now, Source{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: n, Optional: optional})
+		s.Name, s.NewList, s.Sink = "roles", newList[rbacv1.RoleList], n
+		w := New(a, klog.Background(), time.Now, s)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Start(ctx) }()
@@ -228,6 +234,30 @@ func TestSilentlyStalledWatchIsNoticed(t *testing.T) {
 		pass(10 * time.Second)
 		if why := w.WhyStale(); why != "" {
 			t.Errorf("after the API server is back: %s", why)
+		}
+	})
+}
+
+func TestWatchesThatAreRenewedSeldomAreNoticedLater(t *testing.T) {
+	a := &api{}
+	const renew = 10 * watchTimeout
+	followOne(t, a, Source{Renew: renew}, func(w *Watcher, _ *names) {
+		before := a.watching()
+		pass(renew * 7 / 10)
+		if a.watching() != before {
+			t.Errorf("%d watches where there was one", a.watching())
+		}
+		if why := w.WhyStale() + w.WhyNotCurrent(); why != "" || !w.Current("roles") {
+			t.Errorf("stale before its time: %s", why)
+		}
+		a.set(errDown)
+		pass(renew*3/10 + watchGrace + time.Second)
+		if why := w.WhyNotCurrent(); why != "" {
+			t.Errorf("stale before its time: %s", why)
+		}
+		pass(MaxAge - watchTimeout)
+		if w.WhyStale() == "" || w.WhyNotCurrent() == "" || w.Current("roles") {
+			t.Error("not stale though nothing was heard for long")
 		}
 	})
 }

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// MaxAge is the age at which a source counts as stale: twice what a healthy one reaches is never needed, because every
-// watch is renewed within watchTimeout+watchGrace.
+// MaxAge is the age at which a source counts as stale that does not say how long its watches last: a healthy one does not
+// reach it, because every watch is renewed within watchTimeout+watchGrace.
 const MaxAge = 25 * time.Second
 
 // Watcher follows a fixed list of sources.
@@ -64,11 +65,13 @@ func (w *Watcher) follow(ctx context.Context, s Source, c *contact) {
 	if s.Client != nil {
 		lw.client = s.Client
 	}
-	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: lw.list, WatchFuncWithContext: lw.watch}, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
-		Name: s.Name, TypeDescription: s.Name, Logger: &w.log,
-	})
-	// An API server that is back is heard of soon; client-go's own backoff grows to 30 s.
+	// An API server that is back is heard of soon: client-go's own backoff, which it also uses inside a watch that is
+	// refused a connection, grows to a minute, and nothing is judged on a picture of that age.
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second}
+	inner := backoff
+	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: lw.list, WatchFuncWithContext: lw.watch}, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
+		Name: s.Name, TypeDescription: s.Name, Logger: &w.log, Backoff: &inner,
+	})
 	const reset = time.Minute
 	// The only error is that ctx has ended.
 	_ = backoff.DelayWithReset(clock.RealClock{}, reset).Until(ctx, true, true, func(ctx context.Context) (bool, error) { //nolint:errcheck // said above
@@ -89,8 +92,8 @@ func (w *Watcher) Statuses() []Status {
 	return out
 }
 
-// WhyNotCurrent returns "" when every source that is awaited has been read and was heard of within MaxAge, else what is
-// wrong. What is decided on a picture that may be old would go on allowing what has been revoked.
+// WhyNotCurrent returns "" when every source that is awaited has been read and was heard of lately, else what is wrong.
+// What is decided on a picture that may be old would go on allowing what has been revoked.
 func (w *Watcher) WhyNotCurrent() string {
 	if w.now().UnixNano() < w.freshUntil.Load() {
 		return ""
@@ -98,13 +101,15 @@ func (w *Watcher) WhyNotCurrent() string {
 	if why := w.WhyStale(); why != "" {
 		return why
 	}
-	oldest := time.Duration(0)
-	for _, s := range w.Statuses() {
+	left := time.Duration(math.MaxInt64)
+	for i, s := range w.Statuses() {
 		if !s.Unawaited {
-			oldest = max(oldest, s.Age)
+			left = min(left, w.sources[i].maxAge()-s.Age)
 		}
 	}
-	w.freshUntil.Store(w.now().Add(MaxAge - oldest).UnixNano())
+	if left < math.MaxInt64 {
+		w.freshUntil.Store(w.now().Add(left).UnixNano())
+	}
 	return ""
 }
 
@@ -129,36 +134,36 @@ func (w *Watcher) WhyPoliciesUnread() string {
 // Notes returns what is worth knowing of sources that nothing waits for; "" if all is well.
 func (w *Watcher) Notes() string {
 	var parts []string
-	for _, s := range w.Statuses() {
-		if s.Unawaited && (!s.Synced || s.Age > MaxAge) {
+	for i, s := range w.Statuses() {
+		if s.Unawaited && (!s.Synced || s.Age > w.sources[i].maxAge()) {
 			parts = append(parts, fmt.Sprintf("%s not heard of for %s", s.Name, s.Age.Round(time.Second)))
 		}
 	}
 	return strings.Join(parts, "; ")
 }
 
-// Current reports whether the source of that name is synced and was heard of within MaxAge.
+// Current reports whether the source of that name is synced and not stale.
 func (w *Watcher) Current(name string) bool {
-	for i, s := range w.sources {
-		if s.Name == name {
+	for i := range w.sources {
+		if w.sources[i].Name == name {
 			s := w.contacts[i].status(name)
-			return s.Synced && s.Age <= MaxAge
+			return s.Synced && s.Age <= w.sources[i].maxAge()
 		}
 	}
 	return false
 }
 
-// WhyStale returns "" when every source that is awaited is synced and was heard of within MaxAge, else what is wrong.
+// WhyStale returns "" when every source that is awaited is synced and was heard of lately, else what is wrong.
 func (w *Watcher) WhyStale() string {
-	return w.why(func(s Status) string {
+	return w.why(func(s Status, maxAge time.Duration) string {
 		switch {
 		case s.Unawaited:
 			return ""
 		case !s.Synced:
 			return s.Name + " not read yet"
-		case s.Age > MaxAge && s.Err != nil:
+		case s.Age > maxAge && s.Err != nil:
 			return fmt.Sprintf("%s not heard of for %s: %v", s.Name, s.Age.Round(time.Second), s.Err)
-		case s.Age > MaxAge:
+		case s.Age > maxAge:
 			return fmt.Sprintf("%s not heard of for %s", s.Name, s.Age.Round(time.Second))
 		default:
 			return ""
@@ -166,10 +171,10 @@ func (w *Watcher) WhyStale() string {
 	})
 }
 
-func (w *Watcher) why(of func(Status) string) string {
+func (w *Watcher) why(of func(s Status, maxAge time.Duration) string) string {
 	var parts []string
-	for _, s := range w.Statuses() {
-		if p := of(s); p != "" {
+	for i, s := range w.Statuses() {
+		if p := of(s, w.sources[i].maxAge()); p != "" {
 			parts = append(parts, p)
 		}
 	}
