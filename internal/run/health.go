@@ -84,7 +84,12 @@ func (h *Health) Start(ctx context.Context) error {
 	if h.Listening != nil {
 		h.Listening(listener.Addr())
 	}
-	server := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	// Probers are few; whoever else reaches the port must not keep them out.
+	const timeout, most = 5 * time.Second, 32
+	server := &http.Server{
+		Handler: h.Handler(), ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		ConnState: newConnections(most, time.Now).changed,
+	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) //nolint:errcheck // closing is all that is left to do
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
