@@ -31,6 +31,7 @@ type settings struct {
 	rules   int
 	cpu     int
 	profile string
+	world   string
 }
 
 // report is what is printed.
@@ -56,11 +57,14 @@ func main() {
 	flag.StringVar(&s.backend, "backend", "bpf,nft", "backends to measure in events and memory")
 	flag.StringVar(&s.profile, "cpuprofile", "", "file for a profile of the part events, with the backend's name appended")
 	flag.StringVar(&s.part, "part", "", "the part that this process is; not for people")
+	flag.StringVar(&s.world, "write-world", "", "write the objects of the world, one JSON object a line, to this file, and do nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM) //nolint:forbidigo // this is a command, for developers
 	defer stop()
 	err := errors.New("needs root")
 	switch {
+	case s.world != "":
+		err = eventWorld{pods: s.pods, policies: s.rules}.write(s.world)
 	case os.Geteuid() != 0:
 	case s.part != "":
 		err = s.runPart(ctx, os.Stdout, os.Stderr)

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -160,6 +163,23 @@ func (w eventWorld) each(f func(object) error) error {
 		}
 	}
 	return nil
+}
+
+// write writes every object to a file, one a line.
+func (w eventWorld) write(path string) (err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write world: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	out := bufio.NewWriter(file)
+	if err := w.each(func(o object) error {
+		_, err := fmt.Fprintf(out, "{\"apiVersion\":%q,\"kind\":%q,%s\n", o.apiVersion, o.kind, strings.TrimPrefix(o.text, "{"))
+		return err
+	}); err != nil {
+		return fmt.Errorf("write world: %w", err)
+	}
+	return out.Flush()
 }
 
 // parsed returns every object as the watches have it, by kind.
