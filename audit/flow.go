@@ -5,30 +5,39 @@ import "go.uber.org/zap/zapcore"
 // Flow is a packet between two addresses.
 type Flow struct {
 	// Direction is "egress" or "ingress": the end whose policies decided.
-	Direction   string `json:"direction"`
-	Source      End    `json:"source"`
-	Destination End    `json:"destination"`
-	// Protocol is the IP protocol number; ICMPType and ICMPCode are of protocols 1 and 58.
-	Protocol uint8  `json:"protocol"`
+	Direction string `json:"direction"`
+	// Source is where the packet comes from.
+	Source End `json:"source"`
+	// Destination is where it goes.
+	Destination End `json:"destination"`
+	// Protocol is the IP protocol number.
+	Protocol uint8 `json:"protocol"`
+	// ICMPType is of protocols 1 and 58.
 	ICMPType *uint8 `json:"icmpType,omitempty"`
+	// ICMPCode is of protocols 1 and 58.
 	ICMPCode *uint8 `json:"icmpCode,omitempty"`
-	// Tier, Policy and Rule decided; Rule is the index in the object's list, -1 at the end of a tier.
-	Tier   string `json:"tier,omitempty"`
+	// Tier is that of the policy that decided.
+	Tier string `json:"tier,omitempty"`
+	// Policy is the one that decided.
 	Policy string `json:"policy,omitempty"`
-	Rule   int    `json:"rule"`
+	// Rule is the index in the policy's list, -1 at the end of a tier.
+	Rule int `json:"rule"`
 	// Lost is the number of packets that were not recorded before this one since the last.
 	Lost uint64 `json:"lost,omitempty"`
 }
 
 // End is one end of a Flow.
 type End struct {
+	// Address is that in the packet.
 	Address string `json:"address"`
 	// Port is of TCP, UDP, SCTP and UDPLite.
 	Port *uint16 `json:"port,omitempty"`
-	// Namespace and Pod name the pod with that address, Account its service account, in Namespace.
+	// Namespace is that of Pod and Account.
 	Namespace string `json:"namespace,omitempty"`
-	Pod       string `json:"pod,omitempty"`
-	Account   string `json:"account,omitempty"`
+	// Pod is the one with that address.
+	Pod string `json:"pod,omitempty"`
+	// Account is the service account that the pod runs as.
+	Account string `json:"account,omitempty"`
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.

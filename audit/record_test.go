@@ -33,7 +33,7 @@ func full() *audit.Record {
 			Source:      audit.End{Address: "10.0.0.1", Port: &port, Namespace: "prod", Pod: "web-1", Account: "web"},
 			Destination: audit.End{Address: "10.0.0.2", Port: &port, Namespace: "prod", Pod: "db-0", Account: "db"},
 		},
-		UID: "u", DryRun: true, Revision: 7, DurationMicros: 42, Error: "e",
+		UID: "u", DryRun: true, Revision: 7, DurationMicros: 42, Error: "e", More: 9,
 	}
 }
 

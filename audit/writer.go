@@ -80,6 +80,9 @@ func (r *Record) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	e.AddUint64("revision", r.Revision)
 	e.AddInt64("durationMicros", r.DurationMicros)
 	addString(e, "error", r.Error)
+	if r.More > 0 {
+		e.AddUint64("more", r.More)
+	}
 	return nil
 }
 

@@ -40,6 +40,11 @@ func podAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i
 // there. No rule's port is the one that is asked for, but for the last rule's: everything that can match is compared.
 func scale(t testing.TB, pods, policies, selecting int) *policy.Snapshot {
 	t.Helper()
+	return policy.NewSnapshot(1, policy.Strict, scaleResources(t, pods, policies, selecting))
+}
+
+func scaleResources(t testing.TB, pods, policies, selecting int) []policy.Resource {
+	t.Helper()
 	resources := []policy.Resource{&policy.Namespace{Name: "a"}, &policy.ServiceAccount{Namespace: "a", Name: "client"}, &policy.ServiceAccount{Namespace: "a", Name: "server"}}
 	client, server := must(identity.NewServiceAccount("a", "client"))(t), must(identity.NewServiceAccount("a", "server"))(t)
 	for i := range pods {
@@ -53,9 +58,10 @@ func scale(t testing.TB, pods, policies, selecting int) *policy.Snapshot {
 		Namespace: "a", Name: "server", Node: "n", Account: server, Labels: map[string]string{"app": "server", policy.LabelNamespace: "a", policy.LabelServiceAccount: "server"},
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
 	})
-	sets := make([]*policy.Set, scaleKeys*scaleValues)
-	for i := range sets {
-		sets[i] = &policy.Set{Selector: must(selector.Eq(fmt.Sprintf("key-%d", i%scaleKeys), fmt.Sprintf("value-%d", i/scaleKeys)))(t), Reading: policy.ReadingCertain}
+	// As parsed: no two rules share a set, though many ask for the same.
+	set := func(i int) *policy.Set {
+		i %= scaleKeys * scaleValues
+		return &policy.Set{Selector: must(selector.Eq(fmt.Sprintf("key-%d", i%scaleKeys), fmt.Sprintf("value-%d", i/scaleKeys)))(t), Reading: policy.ReadingCertain}
 	}
 	on, off := must(selector.Eq("app", "server"))(t), must(selector.Eq("app", "other"))(t)
 	for i := range policies {
@@ -65,13 +71,13 @@ func scale(t testing.TB, pods, policies, selecting int) *policy.Snapshot {
 		}
 		for j := range scaleRules {
 			r := policy.Rule{Index: j, Action: policy.ActionAllow, Protocol: policy.ProtocolTCP}
-			r.Source.Set = sets[(i*scaleRules+j)%len(sets)]
+			r.Source.Set = set(i*scaleRules + j)
 			r.Destination.Ports = []policy.Port{{First: uint16(1000 + j), Last: uint16(1000 + j)}}
 			p.Ingress = append(p.Ingress, r)
 		}
 		resources = append(resources, p)
 	}
-	return policy.NewSnapshot(1, policy.Strict, resources)
+	return resources
 }
 
 func asking(i int) *authz.Request {
@@ -83,9 +89,13 @@ func asking(i int) *authz.Request {
 }
 
 // BenchmarkCheck is the time of one check in Calico's shape, as a ratio to what Calico publishes: warm, when the pair of
-// pods has been asked about before; with a client that is new; with a snapshot that is new; and without a Memory.
+// pods has been asked about before; with a client that is new; with a snapshot that is new, and a client that is new in it;
+// with a Memory that knows nothing, as when the agent starts; and without a Memory.
 func BenchmarkCheck(b *testing.B) {
-	s, c := scale(b, scalePods, scalePolicies, scalePolicies), config(b, authz.ConfigOptions{})
+	resources := scaleResources(b, scalePods, scalePolicies, scalePolicies)
+	s, c := policy.NewSnapshot(1, policy.Strict, resources), config(b, authz.ConfigOptions{})
+	// What changes between two snapshots is not what is asked about. Each is new to a Memory that was asked about the other.
+	changing := []*policy.Snapshot{s, policy.NewSnapshot(2, policy.Strict, append(resources, &policy.Namespace{Name: "b"}))}
 	requests := make([]*authz.Request, scalePods)
 	for i := range requests {
 		requests[i] = asking(i)
@@ -95,6 +105,7 @@ func BenchmarkCheck(b *testing.B) {
 		warm.Decide(s, c, authz.ServerName{}, r)
 	}
 	var cold *authz.Memory
+	churned := &authz.Memory{}
 	for _, bc := range []struct {
 		name   string
 		decide func(i int) authz.Decision
@@ -107,6 +118,9 @@ func BenchmarkCheck(b *testing.B) {
 			return cold.Decide(s, c, authz.ServerName{}, requests[i%scalePods])
 		}},
 		{"new-snapshot", func(i int) authz.Decision {
+			return churned.Decide(changing[i%2], c, authz.ServerName{}, requests[i%scalePods])
+		}},
+		{"start", func(i int) authz.Decision {
 			return (&authz.Memory{}).Decide(s, c, authz.ServerName{}, requests[i%scalePods])
 		}},
 		{"no-memory", func(i int) authz.Decision { return authz.Decide(s, c, authz.ServerName{}, requests[i%scalePods]) }},

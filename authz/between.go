@@ -10,13 +10,18 @@ import (
 // packet path, but for rules that let a pod pass although it is not in the namespace that they ask for. The packet path
 // takes an address for what network sets say about it; here it is known whose the address is.
 func between(s *policy.Snapshot, f eval.Flow) *policy.Snapshot {
+	return eval.Between(s, f, policy.Ingress, fitting(s, f))
+}
+
+// fitting says which rules let a flow between the two pods pass.
+func fitting(s *policy.Snapshot, f eval.Flow) func(*policy.Policy, *policy.Rule) bool {
 	source, destination := within(s, f.Source.Workload), within(s, f.Destination.Workload)
-	return eval.Between(s, f, policy.Ingress, func(p *policy.Policy, r *policy.Rule) bool {
+	return func(p *policy.Policy, r *policy.Rule) bool {
 		if r.Action != policy.ActionAllow && r.Action != policy.ActionPass {
 			return true
 		}
 		return source.fits(&r.Source, p.ID.Namespace) && destination.fits(&r.Destination, p.ID.Namespace)
-	})
+	}
 }
 
 // residence is the namespace that a pod is in.

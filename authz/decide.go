@@ -97,7 +97,7 @@ func decide(s *policy.Snapshot, c *Config, server ServerName, r *Request, k know
 	}
 	m := httpMatcher{http: r.HTTP, strict: true}
 	flow := f.flow(r)
-	judged := eval.Judge(k.narrow(flow), flow, policy.Ingress, func(_ policy.Direction, rule *policy.Rule) bool { return m.matches(rule.HTTP) })
+	judged := eval.JudgeUntraced(k.narrow(flow), flow, policy.Ingress, func(_ policy.Direction, rule *policy.Rule) bool { return m.matches(rule.HTTP) })
 	d.conclude(&judged, m.invalid)
 	return d
 }

@@ -20,9 +20,10 @@ const (
 )
 
 // Memory decides as [Decide] does, and remembers which policies select a server and which of their rules can match between
-// two addresses. So a check costs the same whatever the number of policies that are not about its two pods. It holds
-// something of one snapshot only, in bounded space, and forgets all of it when it is asked about another. The zero value is
-// ready; it is safe for concurrent use.
+// two addresses. So a check costs the same whatever the number of policies that are not about its two pods. What it holds of
+// pods and addresses is of one snapshot only, in bounded space, and is forgotten when it is asked about another; what it
+// holds of policies is in the policies alone, and serves the next snapshot, too. The zero value is ready; it is safe for
+// concurrent use.
 type Memory struct {
 	current atomic.Pointer[remembered]
 }
@@ -38,7 +39,12 @@ func (m *Memory) of(s *policy.Snapshot) *remembered {
 	if have != nil && have.snapshot == s {
 		return have
 	}
-	fresh := &remembered{snapshot: s, servers: map[*policy.Workload]serverKnowledge{}, young: pairs{of: map[pair]*policy.Snapshot{}}}
+	fresh := &remembered{snapshot: s, servers: map[*policy.Workload]*eval.Selection{}, young: pairs{of: map[pair]*policy.Snapshot{}}}
+	if have != nil {
+		fresh.index = have.index
+	} else {
+		fresh.index = eval.NewIndex(policy.Ingress)
+	}
 	// Whoever loses the race works with an empty memory of the right snapshot.
 	m.current.CompareAndSwap(have, fresh)
 	return fresh
@@ -56,18 +62,14 @@ type pairs struct {
 	rules int
 }
 
-type serverKnowledge struct {
-	selecting          *policy.Snapshot
-	readsAccountLabels bool
-}
-
 // remembered is about one snapshot. Pairs are kept in two generations: when the young one is full, it becomes the old one,
 // and what was in that one and not asked for meanwhile is forgotten.
 type remembered struct {
 	snapshot *policy.Snapshot
+	index    *eval.Index
 
 	mu         sync.RWMutex
-	servers    map[*policy.Workload]serverKnowledge
+	servers    map[*policy.Workload]*eval.Selection
 	young, old pairs
 }
 
@@ -84,7 +86,7 @@ func (m *remembered) narrow(f eval.Flow) *policy.Snapshot {
 		return have
 	}
 	if have == nil {
-		have = between(m.server(key.server).selecting, f)
+		have = m.server(key.server).Between(f, fitting(m.snapshot, f))
 	}
 	if count(have) <= maxPairRules {
 		m.keep(key, have)
@@ -94,19 +96,18 @@ func (m *remembered) narrow(f eval.Flow) *policy.Snapshot {
 
 // readsAccountLabels implements knowledge.
 func (m *remembered) readsAccountLabels(server *policy.Workload) bool {
-	return m.server(server).readsAccountLabels
+	return m.server(server).ReadsAccountLabels
 }
 
 // server returns what depends on the server alone.
-func (m *remembered) server(server *policy.Workload) serverKnowledge {
+func (m *remembered) server(server *policy.Workload) *eval.Selection {
 	m.mu.RLock()
 	have, ok := m.servers[server]
 	m.mu.RUnlock()
 	if ok {
 		return have
 	}
-	have.selecting = eval.Selecting(m.snapshot, server, policy.Ingress)
-	have.readsAccountLabels = readsAccountLabels(have.selecting)
+	have = m.index.Selecting(m.snapshot, server)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.servers) >= maxServers {

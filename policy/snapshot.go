@@ -134,7 +134,7 @@ func (s *Snapshot) SetLabels(n *NetworkSet) EndpointLabels {
 
 // Selects reports whether policy p applies to pod w in direction d.
 func (s *Snapshot) Selects(p *Policy, w *Workload, d Direction) bool {
-	return p.Applies(d) && p.Selector.Matches(s.Labels(w))
+	return p.Applies(d) && (p.Selector.IsAll() || p.Selector.Matches(s.Labels(w)))
 }
 
 // Contains reports whether a is in the set, by the set's reading where that is uncertain.

@@ -54,6 +54,27 @@ type Stats struct {
 	Examples []Trouble `json:"examples,omitempty"`
 }
 
+// Problems says in words what of the log could not be read, or is not as API servers write it: one sentence for each counter that is not zero.
+func (s *Stats) Problems() []string {
+	var out []string
+	for _, c := range []struct {
+		n    int64
+		what string
+	}{
+		{s.Malformed, "lines could not be read"},
+		{s.Incomplete, "files end in the middle of a line"},
+		{s.Oversize, "lines are too long and were passed over"},
+		{s.UnknownVersion, "events or records are of a version that is not known"},
+		{s.Truncated, "events lack their bodies: the API server truncated them"},
+		{s.Backwards, "events are more than a minute older than the one in front of them"},
+	} {
+		if c.n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	return out
+}
+
 // Trouble is one place that could not be read.
 type Trouble struct {
 	At  Position `json:"at"`

@@ -36,7 +36,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		var e auditv1.Event
-		if json.Unmarshal(log, &e) == nil && e.ObjectRef != nil && interest.wants(e.ObjectRef.Resource, e.ObjectRef.Subresource, e.Verb) &&
+		if json.Unmarshal(log, &e) == nil && e.ObjectRef != nil && interest.Wants(e.ObjectRef.Resource, e.ObjectRef.Subresource, e.Verb) &&
 			bytes.Count(log, []byte(`\u`)) == 0 && json.Valid(log) && bytes.Contains(log, []byte(`"objectRef"`)) && !interest.mayWant(log) {
 			t.Errorf("passed over: %s", log)
 		}

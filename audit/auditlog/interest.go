@@ -48,8 +48,8 @@ func Guarded(templates ...string) *Interest {
 	return in
 }
 
-// wants decides for an event that was decoded.
-func (in *Interest) wants(resource, subresource, verb string) bool {
+// Wants reports whether events of a verb on RESOURCE or RESOURCE/SUBRESOURCE are given.
+func (in *Interest) Wants(resource, subresource, verb string) bool {
 	if subresource != "" {
 		resource += "/" + subresource
 	}
@@ -101,7 +101,7 @@ func (in *Interest) onlyRead(resource string, before, ref []byte) bool {
 	if !ok && bytes.Contains(ref, []byte("subresource")) || bytes.IndexByte(subresource, '\\') >= 0 {
 		return false
 	}
-	return !in.wants(resource, string(subresource), string(verb))
+	return !in.Wants(resource, string(subresource), string(verb))
 }
 
 // stringField returns the text between the first key and the next quote.

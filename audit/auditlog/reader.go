@@ -200,7 +200,7 @@ func (f *fileState) event(raw []byte, version string) error {
 
 // give passes an event on if it matters.
 func (f *fileState) give(e *auditv1.Event) error {
-	if e.ObjectRef == nil || !f.interest.wants(e.ObjectRef.Resource, e.ObjectRef.Subresource, e.Verb) {
+	if e.ObjectRef == nil || !f.interest.Wants(e.ObjectRef.Resource, e.ObjectRef.Subresource, e.Verb) {
 		return nil
 	}
 	if e.AuditID == "" || e.RequestReceivedTimestamp.IsZero() {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
 	"github.com/saguard/saguard/audit"
 	"github.com/saguard/saguard/audit/auditlog"
 )
@@ -23,8 +25,12 @@ type Options struct {
 	Unguarded []string
 	// Limit of rows for each view; 0 is DefaultLimit.
 	Limit int
+	// Beside compares an audit log with saguard's own logs, if there are both; it keeps a row for each decision.
+	Beside bool
 	// Replay keeps what [Builder.Replay] and [Builder.Suggest] need.
 	Replay bool
+	// Propose, if given, judges every request under guards that are only proposed; [Builder.Proposed] is the result.
+	Propose func(*Write) Proposed
 }
 
 // DefaultUnguarded returns the namespaces that the chart's webhooks never see, as the chart's default values say.
@@ -43,11 +49,18 @@ type Builder struct {
 	// firstDecision is when saguard is first known to have been there.
 	firstDecision time.Time
 	accounts      map[string]account
-	records       []func() // rows of saguard's own log; they are the same decisions as in an audit log that has them
+	records       []*decided // of saguard's own log; they are the same decisions as in an audit log that has them
+	events        traces     // of the decisions in the audit log, where there are records too
+	eventsFrom    time.Time
+	eventsTo      time.Time
+	traced        int
 	unreadable    int
 	truncated     int
 	updates       int        // of accounts, without decision and body
 	all           []*decided // with Options.Replay
+	proposed      Replay     // with Options.Propose
+	held          map[string]held
+	heldBytes     int
 	interned      interned
 }
 
@@ -78,8 +91,7 @@ func New(o Options) *Builder {
 // Add takes one entry.
 func (b *Builder) Add(e *auditlog.Entry) {
 	if e.Record != nil {
-		d := decidedOfRecord(e.At, e.Record)
-		b.records = append(b.records, func() { b.addDecided(d) })
+		b.records = append(b.records, decidedOfRecord(e.At, e.Record))
 		if len(b.records) > b.options.Limit {
 			b.records = b.records[1:]
 			b.out.NotShown["records"]++
@@ -93,6 +105,7 @@ func (b *Builder) Add(e *auditlog.Entry) {
 	if d != nil {
 		b.interned.decided(d)
 		b.addDecided(d)
+		b.trace(d, e.Event)
 	}
 	// What is known of an account's labels follows the log whatever the filter picks.
 	changes := b.followLabels(&r, e.Event)
@@ -107,6 +120,36 @@ func (b *Builder) Add(e *auditlog.Entry) {
 		}
 	}
 	b.addBypasses(&r, d, e.Event, len(changes) > 0)
+	b.propose(&r, d, e.Event)
+}
+
+// reasonNotGuarded is of decisions that saguard does not record: nothing that is guarded was asked for (package webhook).
+const reasonNotGuarded = "not-guarded"
+
+// trace keeps what saguard's own log is compared with.
+func (b *Builder) trace(d *decided, e *auditv1.Event) {
+	if !b.options.Beside || d.reason == reasonNotGuarded {
+		return
+	}
+	if b.traced++; b.traced > b.options.Limit {
+		b.events = nil // half of it would make findings of the other half
+		return
+	}
+	if b.events == nil {
+		b.events = traces{}
+	}
+	end := e.StageTimestamp.UTC()
+	if end.Before(d.Time) {
+		end = d.Time
+	}
+	r := d.Request // a copy, so that the rest of the decision is not kept
+	b.events.add(&r, end)
+	if b.eventsFrom.IsZero() || d.Time.Before(b.eventsFrom) {
+		b.eventsFrom = d.Time
+	}
+	if end.After(b.eventsTo) {
+		b.eventsTo = end
+	}
 }
 
 func (b *Builder) span(t time.Time) {
@@ -254,12 +297,13 @@ func refers(tuples []audit.Tuple) []string {
 
 // Review returns what was told so far; read is what the reader counted.
 func (b *Builder) Review(read auditlog.Stats) *Review {
+	b.beside()
 	fromEvents := len(b.out.Decisions) > 0 || !b.firstDecision.IsZero()
 	if fromEvents && len(b.records) > 0 {
 		b.note("%d records of saguard's own log are not shown, since decisions are taken from the audit log; what that lacks, the records alone may show", len(b.records))
 	} else {
-		for _, add := range b.records {
-			add()
+		for _, d := range b.records {
+			b.addDecided(d)
 		}
 	}
 	b.records = nil

@@ -14,13 +14,15 @@ import (
 	"github.com/saguard/saguard/rbac"
 )
 
-// Replay is what other RBAC makes of the decisions in a log.
+// Replay is what other RBAC, or other guards, make of the decisions in a log.
 type Replay struct {
 	NewlyDenied  []Replayed `json:"newlyDenied"`
 	NewlyAllowed []Replayed `json:"newlyAllowed"`
 	Unchanged    int        `json:"unchanged"`
 	// Unknown counts decisions that the log does not tell enough of to replay them.
 	Unknown int `json:"unknown"`
+	// NotJudged counts those of Unknown by why; nil where guards are not proposed.
+	NotJudged map[string]int `json:"notJudged,omitempty"`
 }
 
 // Replayed is a decision that would be another.
@@ -28,6 +30,8 @@ type Replayed struct {
 	Request
 	// Permissions are those whose answer would be another, with the new answer.
 	Permissions []audit.Tuple `json:"permissions"`
+	// Reasons are what proposed guards would refuse, or no longer refuse; absent where RBAC alone is another.
+	Reasons []string `json:"reasons,omitempty"`
 	// Enforced is false where the finding is of mode Warn or Audit, and would refuse nothing.
 	Enforced bool `json:"enforced"`
 }

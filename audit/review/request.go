@@ -53,6 +53,7 @@ func requestOfRecord(at auditlog.Position, rec *audit.Record) Request {
 type decided struct {
 	Request
 	reason, mode string
+	component    string // of a record
 	checks       []audit.Check
 	tuples       []audit.Tuple
 	diff         map[string]audit.Change
@@ -95,7 +96,7 @@ func decidedOf(r Request, annotations map[string]string) *decided {
 
 func decidedOfRecord(at auditlog.Position, rec *audit.Record) *decided {
 	d := &decided{
-		Request: requestOfRecord(at, rec), reason: rec.Reason, mode: rec.Mode, checks: rec.Checks, diff: rec.LabelDiff, exempt: rec.ExemptFrom,
+		Request: requestOfRecord(at, rec), reason: rec.Reason, mode: rec.Mode, component: rec.Component, checks: rec.Checks, diff: rec.LabelDiff, exempt: rec.ExemptFrom,
 	}
 	for _, c := range rec.Checks {
 		d.tuples = append(d.tuples, c.Tuples...)

@@ -137,9 +137,13 @@ const (
 	TokenMinted BypassKind = "token-minted"
 	// Connected: somebody had a shell or a port in a pod, and with it the pod's identity.
 	Connected BypassKind = "connected"
+	// Unlogged: saguard's own log has a decision that the audit log lacks.
+	Unlogged BypassKind = "unlogged"
+	// Unrecorded: the audit log has a decision that saguard's own log lacks.
+	Unrecorded BypassKind = "unrecorded"
 )
 
 // BypassKinds returns all kinds, the gravest first.
 func BypassKinds() []BypassKind {
-	return []BypassKind{FailedOpen, NoDecision, Tampering, Impersonation, Exempted, TokenMinted, Connected}
+	return []BypassKind{FailedOpen, NoDecision, Tampering, Impersonation, Exempted, TokenMinted, Connected, Unlogged, Unrecorded}
 }

@@ -7,10 +7,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net/url"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/saguard/saguard/authz"
+	"github.com/saguard/saguard/authz/extauthz"
 )
 
 // authority issues certificates with SPIFFE IDs, as a mesh does.
@@ -42,8 +50,13 @@ func newAuthority(t testing.TB, name string) *authority {
 	return a
 }
 
-// issue makes a certificate for a SPIFFE ID; for a server also by DNS name.
+// issue makes a certificate for a SPIFFE ID, "" for none; for a server also by DNS name.
 func (a *authority) issue(t testing.TB, id string, names ...string) tls.Certificate {
+	t.Helper()
+	return a.sign(t, id, names, func(*x509.Certificate) {})
+}
+
+func (a *authority) sign(t testing.TB, id string, names []string, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,6 +71,10 @@ func (a *authority) issue(t testing.TB, id string, names ...string) tls.Certific
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
+	if id == "" {
+		template.URIs = nil
+	}
+	change(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -75,4 +92,42 @@ func (a *authority) serving(c tls.Certificate) *tls.Config {
 // calling presents certificates to servers that a issued.
 func (a *authority) calling(name string, c ...tls.Certificate) *tls.Config {
 	return &tls.Config{Certificates: c, RootCAs: a.pool, ServerName: name, MinVersion: tls.VersionTLS12}
+}
+
+// write puts a certificate and the authority into a folder, as a Secret is mounted: all files change at once.
+func (a *authority) write(t testing.TB, dir string, c tls.Certificate) {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: c.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key}, "ca.crt": {Type: "CERTIFICATE", Bytes: a.certificate.Raw},
+	} {
+		put(t, filepath.Join(dir, name), pem.EncodeToMemory(block))
+	}
+}
+
+func put(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// folder is a folder with a certificate and the authority.
+func (a *authority) folder(t testing.TB, c tls.Certificate) *extauthz.Folder {
+	t.Helper()
+	dir := t.TempDir()
+	a.write(t, dir, c)
+	return extauthz.NewFolder(dir, "ca.crt", logr.Discard())
+}
+
+func proxies(t testing.TB, texts ...string) *authz.Proxies {
+	t.Helper()
+	p, err := authz.ParseProxies(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

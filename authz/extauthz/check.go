@@ -67,13 +67,15 @@ func failed(reason authz.Reason, err error) answer {
 // check answers one question. There is one exit, and it records and counts, whatever happened.
 func (s *Server) check(ctx context.Context, q *question) answer {
 	started := s.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	a := s.decide(ctx, q)
 	return s.finish(q, a, started)
 }
 
-func (s *Server) decide(ctx context.Context, q *question) (a answer) {
+// decide waits for its turn for s.Timeout at most. That there was none in that time is overload, which a client can bring
+// about; that the proxy no longer waits is not.
+func (s *Server) decide(proxy context.Context, q *question) (a answer) {
+	ctx, cancel := context.WithTimeout(proxy, s.Timeout)
+	defer cancel()
 	select {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
@@ -90,8 +92,11 @@ func (s *Server) decide(ctx context.Context, q *question) (a answer) {
 			a = failed(ReasonPanic, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	if err := ctx.Err(); err != nil {
+	if err := proxy.Err(); err != nil {
 		return failed(ReasonCanceled, err)
+	}
+	if ctx.Err() != nil {
+		return failed(ReasonOverloaded, errOverloaded)
 	}
 	snapshot, revision, ok := s.Snapshots.Snapshot()
 	if !ok || snapshot == nil {
@@ -107,19 +112,48 @@ func (s *Server) decide(ctx context.Context, q *question) (a answer) {
 // finish is the one exit.
 func (s *Server) finish(q *question, a answer, started time.Time) answer {
 	took := s.Now().Sub(started)
-	if a.outcome != audit.Allowed || s.RecordAllowed {
-		if err := s.Recorder.Write(record(q, &a, started, took)); err != nil {
-			s.Metrics.recordLost()
-			s.Log.Error(err, "decision record lost", "reason", a.Reason)
-			if a.outcome == audit.Allowed {
-				// As at admission: an allowance that was to leave a trace and cannot is not given. Fails closed.
-				a = failed(ReasonUnrecorded, err)
-			}
+	switch {
+	case a.outcome != audit.Allowed:
+		s.recordRefusal(q, &a, started, took)
+	case s.RecordAllowed:
+		if err := s.write(record(q, &a, started, took)); err != nil {
+			// As at admission: an allowance that was to leave a trace and cannot is not given. Fails closed.
+			a = failed(ReasonUnrecorded, err)
 		}
-	}
-	if a.Reason == ReasonPanic {
-		s.Log.Error(a.err, "check failed")
 	}
 	s.Metrics.checked(q, &a, took)
 	return a
+}
+
+// recordRefusal records a refusal, or counts it for a record of many.
+func (s *Server) recordRefusal(q *question, a *answer, started time.Time, took time.Duration) {
+	write, alone := s.throttle.refusal(kindOf(a), started, func() *audit.Record { return record(q, a, started, took) })
+	if !alone {
+		s.Metrics.summed.WithLabelValues(string(a.outcome), string(a.Reason)).Inc()
+	}
+	s.writeAll(write)
+	if a.Reason == ReasonPanic && alone {
+		s.Log.Error(a.err, "check failed")
+	}
+}
+
+// writeAll writes records of refusals, which stand whether or not they can be recorded.
+func (s *Server) writeAll(records []*audit.Record) {
+	for _, r := range records {
+		_ = s.write(r) //nolint:errcheck // counted and logged there
+	}
+}
+
+// write counts what is lost. A log that fails is said to fail once, not for each record.
+func (s *Server) write(r *audit.Record) error {
+	err := s.Recorder.Write(r)
+	if err == nil {
+		s.recordsLost.Store(false)
+		return nil
+	}
+	s.Metrics.recordsLost(1 + r.More)
+	if !s.recordsLost.Swap(true) {
+		s.Log.Error(err, "decision records are lost", "reason", r.Reason)
+	}
+	return err
 }

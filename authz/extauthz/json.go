@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/saguard/saguard/authz"
 )
@@ -43,7 +44,13 @@ func (s *Server) jsonHandler() http.Handler {
 	return mux
 }
 
+// acceptedAt is the key of a connection's time.Time in the contexts of its requests.
+type acceptedAt struct{}
+
 func (s *Server) serveJSON(w http.ResponseWriter, r *http.Request) {
+	if at, ok := r.Context().Value(acceptedAt{}).(time.Time); r.TLS != nil && (!ok || s.Now().Sub(at) > maxConnectionAge) {
+		w.Header().Set("Connection", "close")
+	}
 	q, explain, err := readCheck(http.MaxBytesReader(w, r.Body, int64(s.MaxMessageBytes)), r.Header.Get("Content-Type"))
 	var a answer
 	if err != nil {

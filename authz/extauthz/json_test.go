@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/saguard/saguard/authz/extauthz"
 )
@@ -113,71 +108,5 @@ func TestCheckBodyHasTheShapeOfTheCorpus(t *testing.T) {
 	}
 	if got, want := string(raw), `{`+jsonAllowed+`}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
-func TestTCPNeedsACertificateOfTheAuthority(t *testing.T) {
-	ours, foreign := newAuthority(t, "cluster.local"), newAuthority(t, "evil.example")
-	serving := ours.issue(t, "spiffe://cluster.local/ns/saguard/sa/agent", "agent")
-	addresses := make(chan []net.Addr, 1)
-	start(t, func(o *extauthz.Options) {
-		o.GRPC.Address, o.GRPC.TLS = "127.0.0.1:0", ours.serving(serving)
-		o.JSON.Address, o.JSON.TLS = "127.0.0.1:0", ours.serving(serving)
-		listening := o.Listening
-		o.Listening = func(a []net.Addr) {
-			addresses <- a
-			listening(a)
-		}
-	})
-	var tcp []string
-	for _, a := range <-addresses {
-		if a.Network() == "tcp" {
-			tcp = append(tcp, a.String())
-		}
-	}
-	if len(tcp) != 2 {
-		t.Fatalf("got %v, want two TCP addresses", tcp)
-	}
-	cases := map[string]struct {
-		trust  *authority
-		client *authority
-		want   bool
-	}{
-		"a certificate of the authority": {trust: ours, client: ours, want: true},
-		"of another authority":           {trust: ours, client: foreign},
-		"none":                           {trust: ours},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			config := tc.trust.calling("agent")
-			if tc.client != nil {
-				config = tc.trust.calling("agent", tc.client.issue(t, idAPI))
-			}
-			conn, err := grpc.NewClient(tcp[0], grpc.WithTransportCredentials(credentials.NewTLS(config.Clone())))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			out, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), allowed())
-			if (err == nil) != tc.want || tc.want && out.GetStatus().GetCode() != 0 {
-				t.Errorf("gRPC: got %v, %v", out, err)
-			}
-			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: config.Clone()}}
-			in, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("https://%s%s", tcp[1], extauthz.PathCheck), strings.NewReader(`{`+jsonAllowed+`}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			in.Header.Set("Content-Type", "application/json")
-			answer, err := client.Do(in)
-			if (err == nil) != tc.want {
-				t.Errorf("JSON: got %v", err)
-			}
-			if err == nil {
-				answer.Body.Close()
-				if answer.StatusCode != http.StatusOK {
-					t.Errorf("JSON: got %s", answer.Status)
-				}
-			}
-		})
 	}
 }

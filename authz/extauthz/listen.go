@@ -18,8 +18,9 @@ const socketMode = 0o660
 const maxConnections = 1 << 10
 
 // listen opens what the endpoint names: none, one or two listeners. TLS of a TCP listener is set up here, so that gRPC and
-// HTTP are served in the same way; protocol is the one that is offered to clients (ALPN).
-func (e *Endpoint) listen(ctx context.Context, protocol string) ([]net.Listener, error) {
+// HTTP are served in the same way; protocol is the one that is offered to clients (ALPN). refused is called for connections
+// that TLS turns away.
+func (e *Endpoint) listen(ctx context.Context, protocol string, refused func(error)) ([]net.Listener, error) {
 	var out []net.Listener
 	if e.Socket != "" {
 		l, err := listenUnix(ctx, e.Socket, e.SocketGroup)
@@ -33,9 +34,7 @@ func (e *Endpoint) listen(ctx context.Context, protocol string) ([]net.Listener,
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen on %s: %w", e.Address, err), closeAll(out))
 		}
-		config := e.TLS.Clone()
-		config.NextProtos = []string{protocol}
-		out = append(out, tls.NewListener(netutil.LimitListener(l, maxConnections), config))
+		out = append(out, tls.NewListener(netutil.LimitListener(l, maxConnections), e.TLS.config(protocol, refused)))
 	}
 	return out, nil
 }

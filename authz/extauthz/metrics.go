@@ -10,7 +10,9 @@ import (
 type Metrics struct {
 	checks  *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	summed  *prometheus.CounterVec
 	lost    prometheus.Counter
+	refused prometheus.Counter
 }
 
 // NewMetrics registers the metrics with r.
@@ -25,12 +27,20 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Help:    "Time from a decoded request to its decision, by decision.",
 			Buckets: []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1},
 		}, []string{"decision"}),
+		summed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "saguard_authz_records_summed_total",
+			Help: "Refusals without a record of their own, by decision and reason: they are in the sum of a record of their kind.",
+		}, []string{"decision", "reason"}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "saguard_authz_records_lost_total",
 			Help: "Decisions that could not be recorded; none of them was an allowance.",
 		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "saguard_authz_connections_refused_total",
+			Help: "Connections over TCP that were refused because their certificate names nobody who may ask, or for want of a certificate or authority of the agent's own.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.lost} {
+	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.summed, m.lost, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -47,4 +57,4 @@ func (m *Metrics) checked(q *question, a *answer, took time.Duration) {
 	m.seconds.WithLabelValues(string(a.outcome)).Observe(took.Seconds())
 }
 
-func (m *Metrics) recordLost() { m.lost.Inc() }
+func (m *Metrics) recordsLost(n uint64) { m.lost.Add(float64(n)) }

@@ -1,7 +1,6 @@
 package extauthz
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -32,6 +31,9 @@ const (
 	DefaultMaxMessageBytes = 1 << 20
 	// DefaultTimeout is less than Envoy's own default of 200 ms: a check that has to wait too long is denied, and no error.
 	DefaultTimeout = 150 * time.Millisecond
+	// DefaultRecordRate is enough to see what a client does, and at some 700 bytes a record some 60 MB a day for one that
+	// does nothing else.
+	DefaultRecordRate = 60
 )
 
 // Endpoint is where one protocol is served. The zero value is nowhere.
@@ -42,8 +44,8 @@ type Endpoint struct {
 	SocketGroup int
 	// Address is a TCP address. It needs TLS.
 	Address string
-	// TLS requires and verifies client certificates (RequireAndVerifyClientCert, with ClientCAs), at version 1.2 or later.
-	TLS *tls.Config
+	// TLS is required where there is an Address.
+	TLS *MutualTLS
 }
 
 // Options are the parts of a Server; all are required unless they say otherwise.
@@ -63,9 +65,11 @@ type Options struct {
 	MaxMessageBytes int
 	// Timeout bounds one check; 0 is DefaultTimeout.
 	Timeout time.Duration
-	// RecordAllowed records what is allowed as well, and then refuses what cannot be recorded. Denials and failures are
-	// always recorded.
+	// RecordAllowed records what is allowed as well, each by itself, and then refuses what cannot be recorded.
 	RecordAllowed bool
+	// RecordRate bounds the records of refusals in a minute for each source account, beyond the first of each kind; 0 is
+	// DefaultRecordRate. What has no record of its own is counted in one of its kind.
+	RecordRate int
 	// Listening, optional, is called once all listeners are open.
 	Listening func([]net.Addr)
 }
@@ -85,8 +89,11 @@ func (o *Options) complete() error {
 	if o.GRPC.nowhere() && o.JSON.nowhere() {
 		return errors.New("authz options: GRPC or JSON needs a socket or an address")
 	}
-	if o.MaxConcurrent < 0 || o.MaxMessageBytes < 0 || o.Timeout < 0 {
-		return errors.New("authz options: MaxConcurrent, MaxMessageBytes and Timeout cannot be negative")
+	if o.MaxConcurrent < 0 || o.MaxMessageBytes < 0 || o.Timeout < 0 || o.RecordRate < 0 {
+		return errors.New("authz options: MaxConcurrent, MaxMessageBytes, Timeout and RecordRate cannot be negative")
+	}
+	if o.RecordRate == 0 {
+		o.RecordRate = DefaultRecordRate
 	}
 	if o.MaxConcurrent == 0 {
 		o.MaxConcurrent = DefaultMaxConcurrent
@@ -107,15 +114,5 @@ func (e *Endpoint) validate(name string) error {
 	if e.Address == "" {
 		return nil
 	}
-	switch t := e.TLS; {
-	case t == nil:
-		return fmt.Errorf("authz options: %s.Address needs TLS", name)
-	case t.ClientAuth != tls.RequireAndVerifyClientCert || t.ClientCAs == nil:
-		return fmt.Errorf("authz options: %s.TLS has to require client certificates of ClientCAs", name)
-	case t.MinVersion < tls.VersionTLS12:
-		return fmt.Errorf("authz options: %s.TLS.MinVersion has to be 1.2 or later", name)
-	case t.GetConfigForClient != nil:
-		return fmt.Errorf("authz options: %s.TLS.GetConfigForClient could take back what TLS requires", name)
-	}
-	return nil
+	return e.TLS.validate(name)
 }

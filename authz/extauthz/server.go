@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/saguard/saguard/authz"
 )
@@ -28,14 +31,19 @@ const (
 	stopTimeout = 5 * time.Second
 	// maxHeaderBytes bounds the headers of a call; what is checked comes in the message.
 	maxHeaderBytes = 64 << 10
+	// sweepPeriod is how late the sum of a minute's refusals may be.
+	sweepPeriod = 5 * time.Second
 )
 
 // Server serves checks. Make it with New.
 type Server struct {
 	Options
 	memory   authz.Memory
+	throttle *throttle
 	places   chan struct{}
 	stopping chan struct{}
+	// recordsLost says that the last record could not be written.
+	recordsLost atomic.Bool
 }
 
 // New checks the options.
@@ -43,7 +51,7 @@ func New(o Options) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Server{Options: o, places: make(chan struct{}, o.MaxConcurrent), stopping: make(chan struct{})}, nil
+	return &Server{Options: o, throttle: newThrottle(o.RecordRate), places: make(chan struct{}, o.MaxConcurrent), stopping: make(chan struct{})}, nil
 }
 
 // Ready returns why the server does not answer, "" if it does; it is a run.Probe.
@@ -56,11 +64,11 @@ func (s *Server) Ready() string {
 
 // Run serves until ctx ends. Any other end is an error, and ends all listeners. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
-	overGRPC, err := s.GRPC.listen(ctx, "h2")
+	overGRPC, err := s.GRPC.listen(ctx, "h2", s.refused)
 	if err != nil {
 		return err
 	}
-	overJSON, err := s.JSON.listen(ctx, "http/1.1")
+	overJSON, err := s.JSON.listen(ctx, "http/1.1", s.refused)
 	if err != nil {
 		return errors.Join(err, closeAll(overGRPC))
 	}
@@ -75,21 +83,21 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) serve(ctx context.Context, overGRPC, overJSON []net.Listener) error {
-	calls := grpc.NewServer(
-		grpc.MaxRecvMsgSize(s.MaxMessageBytes), grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.ConnectionTimeout(handshakeTimeout),
-		// A connection may have what all may have together, and no stream without bound waits behind them.
-		grpc.MaxConcurrentStreams(uint32(2*s.MaxConcurrent)),
-	)
-	authv3.RegisterAuthorizationServer(calls, envoyService{server: s})
-	healthv1.RegisterHealthServer(calls, healthService{server: s})
+	local, remote := s.calls(), s.calls(grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: stopTimeout}))
 	requests := &http.Server{
 		Handler: s.jsonHandler(), ReadHeaderTimeout: handshakeTimeout, ReadTimeout: handshakeTimeout + s.Timeout,
 		WriteTimeout: handshakeTimeout + 2*s.Timeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Log), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, acceptedAt{}, s.Now())
+		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range overGRPC {
+		calls := remote
+		if l.Addr().Network() == "unix" {
+			calls = local
+		}
 		group.Go(func() error {
 			err := calls.Serve(l)
 			if errors.Is(err, grpc.ErrServerStopped) {
@@ -108,12 +116,48 @@ func (s *Server) serve(ctx context.Context, overGRPC, overJSON []net.Listener) e
 		})
 	}
 	group.Go(func() error {
+		ticker := time.NewTicker(sweepPeriod)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				s.writeAll(s.throttle.sweep(s.Now()))
+			}
+		}
+	})
+	group.Go(func() error {
 		<-ctx.Done()
 		close(s.stopping)
-		stopCalls(calls)
+		var stopped sync.WaitGroup
+		stopped.Go(func() { stopCalls(local) })
+		stopped.Go(func() { stopCalls(remote) })
+		defer stopped.Wait()
 		return stopRequests(ctx, requests)
 	})
-	return group.Wait()
+	err := group.Wait()
+	s.writeAll(s.throttle.drain())
+	return err
+}
+
+// calls is a server of gRPC.
+func (s *Server) calls(more ...grpc.ServerOption) *grpc.Server {
+	out := grpc.NewServer(append(more,
+		grpc.MaxRecvMsgSize(s.MaxMessageBytes), grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		// A connection may have what all may have together, and no stream without bound waits behind them.
+		grpc.MaxConcurrentStreams(uint32(2*s.MaxConcurrent)),
+	)...)
+	authv3.RegisterAuthorizationServer(out, envoyService{server: s})
+	healthv1.RegisterHealthServer(out, healthService{server: s})
+	return out
+}
+
+// refused is told of each connection that TLS turns away for what this package requires.
+func (s *Server) refused(err error) {
+	s.Metrics.refused.Inc()
+	s.Log.V(1).Info("connection refused", "error", err.Error())
 }
 
 // stopCalls lets the calls in flight end, for a while.

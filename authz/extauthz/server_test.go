@@ -2,7 +2,6 @@ package extauthz_test
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"os"
 	"path/filepath"
@@ -115,18 +114,8 @@ func TestWhatCannotBeServedIsAnError(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mutual := func(c *tls.Config) *tls.Config {
-		if c.ClientAuth == 0 {
-			c.ClientAuth = tls.RequireAndVerifyClientCert
-		}
-		if c.MinVersion == 0 {
-			c.MinVersion = tls.VersionTLS12
-		}
-		c.ClientCAs = newAuthority(t, "cluster.local").pool
-		return c
-	}
-	noCAs := mutual(&tls.Config{})
-	noCAs.ClientCAs = nil
+	ours := newAuthority(t, "cluster.local")
+	mutual := &extauthz.MutualTLS{Credentials: ours.folder(t, ours.issue(t, idAPI)), Proxies: proxies(t, idAPI)}
 	cases := map[string]struct {
 		change func(*extauthz.Options)
 		want   string
@@ -141,14 +130,12 @@ func TestWhatCannotBeServedIsAnError(t *testing.T) {
 		"a negative bound":   {change: func(o *extauthz.Options) { o.MaxConcurrent = -1 }, want: "cannot be negative"},
 		"TCP in the clear":   {change: func(o *extauthz.Options) { o.GRPC.Address = "127.0.0.1:0" }, want: "GRPC.Address needs TLS"},
 		"JSON in the clear":  {change: func(o *extauthz.Options) { o.JSON.Address = "127.0.0.1:0" }, want: "JSON.Address needs TLS"},
-		"one-sided TLS":      {change: onTCP(mutual(&tls.Config{ClientAuth: tls.VerifyClientCertIfGiven})), want: "require client certificates"},
-		"no authority":       {change: onTCP(noCAs), want: "require client certificates"},
-		"old TLS":            {change: onTCP(mutual(&tls.Config{MinVersion: tls.VersionTLS11})), want: "1.2 or later"},
-		"a way around TLS":   {change: onTCP(mutual(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }})), want: "GetConfigForClient"},
+		"no credentials":     {change: onTCP(&extauthz.MutualTLS{Proxies: proxies(t, idAPI)}), want: "needs TLS with Credentials"},
+		"nobody may ask":     {change: onTCP(&extauthz.MutualTLS{Credentials: mutual.Credentials}), want: "Proxies is required"},
 		"a file in the way":  {change: func(o *extauthz.Options) { o.GRPC.Socket = file }, want: "not a socket", atRun: true},
 		"no such folder":     {change: func(o *extauthz.Options) { o.JSON.Socket = filepath.Join(dir, "x", "s") }, want: "listen on", atRun: true},
-		"not a port":         {change: func(o *extauthz.Options) { o.JSON.Address, o.JSON.TLS = "127.0.0.1:x", mutual(&tls.Config{}) }, want: "listen on 127.0.0.1:x", atRun: true},
-		"an unknown address": {change: func(o *extauthz.Options) { o.GRPC.Address, o.GRPC.TLS = "127.0.0.1:99999", mutual(&tls.Config{}) }, want: "listen on", atRun: true},
+		"not a port":         {change: func(o *extauthz.Options) { o.JSON.Address, o.JSON.TLS = "127.0.0.1:x", mutual }, want: "listen on 127.0.0.1:x", atRun: true},
+		"an unknown address": {change: func(o *extauthz.Options) { o.GRPC.Address, o.GRPC.TLS = "127.0.0.1:99999", mutual }, want: "listen on", atRun: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +154,7 @@ func TestWhatCannotBeServedIsAnError(t *testing.T) {
 	}
 }
 
-func onTCP(c *tls.Config) func(*extauthz.Options) {
+func onTCP(c *extauthz.MutualTLS) func(*extauthz.Options) {
 	return func(o *extauthz.Options) { o.GRPC.Address, o.GRPC.TLS = "127.0.0.1:0", c }
 }
 
@@ -210,6 +197,11 @@ func TestWhatAClientCanBringAboutIsADenial(t *testing.T) {
 		if err := <-first; err != nil {
 			t.Errorf("the check that was there first: %v", err)
 		}
+	})
+	t.Run("a turn that comes too late", func(t *testing.T) {
+		r := start(t, func(o *extauthz.Options) { o.Timeout = time.Nanosecond })
+		got, err := r.client.Check(t.Context(), allowed())
+		want(t, got, err, denial{codes.Unavailable, 503, "overloaded"})
 	})
 	t.Run("panic", func(t *testing.T) {
 		r := start(t, func(o *extauthz.Options) { o.Snapshots = before{o.Snapshots, func() { panic("defect") }} })

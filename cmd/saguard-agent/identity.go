@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/saguard/saguard/audit"
 	"github.com/saguard/saguard/authz"
 	"github.com/saguard/saguard/authz/extauthz"
+	runner "github.com/saguard/saguard/internal/run"
 	"github.com/saguard/saguard/policy"
 )
 
@@ -19,8 +21,11 @@ func (a *agent) Snapshot() (s *policy.Snapshot, revision uint64, ok bool) {
 	return s, s.Rev, true
 }
 
-// identityCheck makes the server that answers Envoy, nil where it is off.
-func (a *agent) identityCheck() (*extauthz.Server, error) {
+// credentialsPeriod is how often the files of a certificate are read: kubelets bring a changed Secret within a minute or two.
+const credentialsPeriod = 10 * time.Second
+
+// identityCheck returns the parts that answer Envoy, none where it is off, and adds its probes.
+func (a *agent) identityCheck(health *runner.Health) ([]runner.Part, error) {
 	o := &a.o.identity
 	if len(o.trustDomains) == 0 {
 		return nil, nil
@@ -35,9 +40,30 @@ func (a *agent) identityCheck() (*extauthz.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	return extauthz.New(extauthz.Options{
+	options := extauthz.Options{
 		Snapshots: a, Config: config, Recorder: audit.NewWriter(a.out), Metrics: metrics, Log: a.log.WithName("authz"), Now: time.Now,
-		GRPC: extauthz.Endpoint{Socket: o.socket, SocketGroup: o.socketGroup}, JSON: extauthz.Endpoint{Socket: o.jsonSocket, SocketGroup: o.socketGroup},
-		RecordAllowed: o.recordAllowed,
-	})
+		GRPC:          extauthz.Endpoint{Socket: o.socket, SocketGroup: o.socketGroup, Address: o.address},
+		JSON:          extauthz.Endpoint{Socket: o.jsonSocket, SocketGroup: o.socketGroup, Address: o.jsonAddress},
+		RecordAllowed: o.recordAllowed, RecordRate: o.recordRate,
+	}
+	var parts []runner.Part
+	if o.overTCP() {
+		credentials := extauthz.NewFolder(o.certDir, o.clientCA, options.Log)
+		mutual := &extauthz.MutualTLS{Credentials: credentials, Proxies: o.proxies}
+		options.GRPC.TLS, options.JSON.TLS = mutual, mutual
+		parts = append(parts, runner.Part{Name: "identity check certificate", Run: func(ctx context.Context) error {
+			ticker := time.NewTicker(credentialsPeriod)
+			defer ticker.Stop()
+			return credentials.Run(ctx, ticker.C)
+		}})
+		a.registry.MustRegister(runner.CertificateExpiry(credentials.GetCertificate))
+		health.Probes["identity check certificate"] = runner.Certificate(credentials.GetCertificate, time.Now)
+		health.Notes = append(health.Notes, credentials.WhyStale)
+	}
+	server, err := extauthz.New(options)
+	if err != nil {
+		return nil, err
+	}
+	health.Probes["identity check"] = server.Ready
+	return append(parts, runner.Part{Name: "identity check", Run: server.Run}, runner.Part{Name: "snapshots", Run: a.policies.KeepSnapshots}), nil
 }

@@ -81,16 +81,6 @@ type options struct {
 	identity         identityOptions
 }
 
-// identityOptions are the flags of the identity check, which is off without trust domains.
-type identityOptions struct {
-	trustDomains        []string
-	plaintextNamespaces []string
-	forwarded           bool
-	socket, jsonSocket  string
-	socketGroup         int
-	recordAllowed       bool
-}
-
 func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 	o.backends.add(fs)
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig file; empty means the pod's own service account.")
@@ -108,14 +98,7 @@ func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.IntVar(&o.apiQPS, "kube-api-qps", 50, "Requests a second to the API server.")
 	fs.IntVar(&o.apiBurst, "kube-api-burst", 100, "Requests to the API server in a burst.")
 	fs.DurationVar(&o.watchRenewal, "watch-renewal", time.Minute, "How long a watch lasts before it is made anew, 15s to 10m. One that is silently broken is noticed within this time and 10s; every agent makes about 14 watches in it.")
-	i := &o.identity
-	fs.StringSliceVar(&i.trustDomains, "authz-trust-domain", nil, "Trust domains of SPIFFE identities, pinned; they turn the identity check for Envoy on.")
-	fs.StringVar(&i.socket, "authz-socket", "/run/saguard-authz/authz.sock", "Socket of the identity check by gRPC; empty turns it off.")
-	fs.StringVar(&i.jsonSocket, "authz-json-socket", "", "Socket of the identity check by JSON; empty turns it off.")
-	fs.IntVar(&i.socketGroup, "authz-socket-group", 0, "Group that may connect to the sockets of the identity check; 0 is the process's.")
-	fs.StringSliceVar(&i.plaintextNamespaces, "authz-plaintext-namespace", nil, "Namespaces whose pods may be called without a usable certificate.")
-	fs.BoolVar(&i.forwarded, "authz-forwarded-client-cert", false, "Take identities from X-Forwarded-Client-Cert; only where every proxy removes what clients send of it.")
-	fs.BoolVar(&i.recordAllowed, "authz-record-allowed", false, "Record what the identity check allows, too.")
+	o.identity.add(fs)
 }
 
 // complete checks the flags.
@@ -163,7 +146,7 @@ func (o *options) complete() error {
 	if o.socket == "" {
 		errs = append(errs, errors.New("--socket: needed"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.identity.complete()...)...)
 }
 
 // candidates are the backends that may be used, the forced one alone first: the others are still known, so that what they left

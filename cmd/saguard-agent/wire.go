@@ -107,14 +107,11 @@ func run(ctx context.Context, o *options) error {
 	if o.pprofAddress != "" {
 		parts = append(parts, runner.Part{Name: "pprof", Run: (&runner.HTTP{Address: o.pprofAddress, Handler: pprofHandler()}).Run})
 	}
-	identity, err := a.identityCheck()
+	identity, err := a.identityCheck(health)
 	if err != nil {
 		return err
 	}
-	if identity != nil {
-		parts = append(parts, runner.Part{Name: "identity check", Run: identity.Run}, runner.Part{Name: "snapshots", Run: a.policies.KeepSnapshots})
-		health.Probes["identity check"] = identity.Ready
-	}
+	parts = append(parts, identity...)
 	a.registry.MustRegister(health.Collector("agent"))
 	return runner.Together(ctx, parts...)
 }

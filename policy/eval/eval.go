@@ -17,29 +17,56 @@ func Evaluate(s *policy.Snapshot, f Flow) Result {
 // Judge judges a flow by the policies of one of its ends: the source's in direction Egress, the destination's in
 // Ingress. also may be nil.
 func Judge(s *policy.Snapshot, f Flow, d policy.Direction, also Condition) Decision {
-	w := f.end(d).Workload
-	if w == nil {
+	w := walk{s: s, f: &f, d: d, also: also, traced: true}
+	return w.judge()
+}
+
+// JudgeUntraced is Judge without the Trace, which costs more than the rest where many policies apply.
+func JudgeUntraced(s *policy.Snapshot, f Flow, d policy.Direction, also Condition) Decision {
+	w := walk{s: s, f: &f, d: d, also: also}
+	return w.judge()
+}
+
+// walk is one flow on its way through the policies of one end.
+type walk struct {
+	s      *policy.Snapshot
+	f      *Flow
+	d      policy.Direction
+	also   Condition
+	traced bool
+	out    Decision
+}
+
+func (w *walk) judge() Decision {
+	pod := w.f.end(w.d).Workload
+	if pod == nil {
 		return Decision{}
 	}
-	out := Decision{Applies: true, Rule: EndOfTier}
-	for _, tier := range s.Tiers {
-		if out.tier(s, &f, d, tier, w, also) {
-			return out
+	w.out = Decision{Applies: true, Rule: EndOfTier}
+	for _, tier := range w.s.Tiers {
+		if w.tier(tier, pod) {
+			return w.out
 		}
 	}
-	out.profile(s, w)
-	return out
+	w.profile(pod)
+	return w.out
+}
+
+func (w *walk) trace(s Step) {
+	if w.traced {
+		w.out.Trace = append(w.out.Trace, s)
+	}
 }
 
 // tier walks one tier, and reports whether it decided.
-func (out *Decision) tier(s *policy.Snapshot, f *Flow, d policy.Direction, tier policy.OrderedTier, w *policy.Workload, also Condition) bool {
+func (w *walk) tier(tier policy.OrderedTier, pod *policy.Workload) bool {
 	var last *policy.Policy
 	for _, p := range tier.Policies {
-		if !s.Selects(p, w, d) {
+		if !w.s.Selects(p, pod, w.d) {
 			continue
 		}
 		last = p
-		decided, pass := out.policy(s, f, d, tier, p, also)
+		decided, pass := w.policy(tier, p)
 		if decided {
 			return true
 		}
@@ -50,52 +77,48 @@ func (out *Decision) tier(s *policy.Snapshot, f *Flow, d policy.Direction, tier 
 	if last == nil {
 		return false
 	}
-	out.Trace = append(out.Trace, Step{Tier: tier.Name, Rule: EndOfTier, Action: tier.DefaultAction, Matched: true})
+	w.trace(Step{Tier: tier.Name, Rule: EndOfTier, Action: tier.DefaultAction, Matched: true})
 	if tier.DefaultAction == policy.ActionPass {
 		return false
 	}
-	out.Verdict, out.Tier, out.Policy, out.Rule = decision.Deny, tier.Name, last.ID, EndOfTier
+	w.out.Verdict, w.out.Tier, w.out.Policy, w.out.Rule = decision.Deny, tier.Name, last.ID, EndOfTier
 	return true
 }
 
 // policy walks the rules of one policy.
-func (out *Decision) policy(s *policy.Snapshot, f *Flow, d policy.Direction, tier policy.OrderedTier, p *policy.Policy, also Condition) (decided, pass bool) {
-	rules := p.Rules(d)
+func (w *walk) policy(tier policy.OrderedTier, p *policy.Policy) (decided, pass bool) {
+	rules := p.Rules(w.d)
 	for i := range rules {
 		r := &rules[i]
-		if !matches(s, f, r) || also != nil && !also(d, r) {
+		if !matches(w.s, w.f, r) || w.also != nil && !w.also(w.d, r) {
 			continue
 		}
-		out.Trace = append(out.Trace, Step{
-			Tier: tier.Name, Policy: p.ID, Rule: r.Index, Action: r.Action, Matched: true, Unparsed: r.Unparsed,
-		})
+		w.trace(Step{Tier: tier.Name, Policy: p.ID, Rule: r.Index, Action: r.Action, Matched: true, Unparsed: r.Unparsed})
 		switch r.Action {
 		case policy.ActionLog:
 			continue
 		case policy.ActionPass:
 			return false, true
 		case policy.ActionAllow:
-			out.Verdict = decision.Allow
+			w.out.Verdict = decision.Allow
 		default:
-			out.Verdict = decision.Deny
+			w.out.Verdict = decision.Deny
 		}
-		out.Tier, out.Policy, out.Rule = tier.Name, p.ID, r.Index
+		w.out.Tier, w.out.Policy, w.out.Rule = tier.Name, p.ID, r.Index
 		return true, false
 	}
-	out.Trace = append(out.Trace, Step{Tier: tier.Name, Policy: p.ID, Rule: EndOfTier})
+	w.trace(Step{Tier: tier.Name, Policy: p.ID, Rule: EndOfTier})
 	return false, false
 }
 
 // profile is the namespace's: it allows everything. Where the namespace is missing, everything is denied
 // (felix/calc/active_rules_calculator.go).
-func (out *Decision) profile(s *policy.Snapshot, w *policy.Workload) {
+func (w *walk) profile(pod *policy.Workload) {
+	out := &w.out
 	out.Tier, out.Policy, out.Rule, out.Verdict = "", policy.Ref{}, EndOfTier, decision.Deny
-	if s.Namespace(w.Namespace) != nil {
-		out.Rule, out.Verdict = 0, decision.Allow
-	}
 	action := policy.ActionDeny
-	if out.Verdict == decision.Allow {
-		action = policy.ActionAllow
+	if w.s.Namespace(pod.Namespace) != nil {
+		out.Rule, out.Verdict, action = 0, decision.Allow, policy.ActionAllow
 	}
-	out.Trace = append(out.Trace, Step{Rule: out.Rule, Action: action, Matched: true})
+	w.trace(Step{Rule: out.Rule, Action: action, Matched: true})
 }

@@ -9,9 +9,15 @@ import (
 
 // matches asks every condition of a rule.
 func matches(s *policy.Snapshot, f *Flow, r *policy.Rule) bool {
-	switch {
-	case r.Unparsed:
+	if r.Unparsed {
 		return true
+	}
+	return packet(f, r) && entity(s, f, r, &r.Source, f.Source) && entity(s, f, r, &r.Destination, f.Destination)
+}
+
+// packet asks for what is neither an address nor a port.
+func packet(f *Flow, r *policy.Rule) bool {
+	switch {
 	case r.Never:
 		return false
 	case r.IPVersion != 0 && r.IPVersion != f.version():
@@ -25,7 +31,7 @@ func matches(s *policy.Snapshot, f *Flow, r *policy.Rule) bool {
 	case r.NotICMP != nil && !icmp(f, r, r.NotICMP, true):
 		return false
 	}
-	return entity(s, f, r, &r.Source, f.Source) && entity(s, f, r, &r.Destination, f.Destination)
+	return true
 }
 
 // guess is the answer to a condition on something that the flow does not tell: it never helps an Allow.
@@ -46,9 +52,7 @@ func icmp(f *Flow, r *policy.Rule, want *policy.ICMP, not bool) bool {
 // entity asks the conditions on one end.
 func entity(s *policy.Snapshot, f *Flow, r *policy.Rule, e *policy.Entity, end End) bool {
 	switch {
-	case !inNets(e.Nets, end.Addr):
-		return false
-	case !outsideNets(e.NotNets, end.Addr, f.version()):
+	case !withinNets(f, e, end):
 		return false
 	case e.NotSet != nil && s.Contains(e.NotSet, end.Addr):
 		return false
@@ -58,6 +62,16 @@ func entity(s *policy.Snapshot, f *Flow, r *policy.Rule, e *policy.Entity, end E
 		return false
 	}
 	return e.Set == nil || s.Contains(e.Set, end.Addr)
+}
+
+// withinNets asks for prefixes.
+func withinNets(f *Flow, e *policy.Entity, end End) bool {
+	return inNets(e.Nets, end.Addr) && outsideNets(e.NotNets, end.Addr, f.version())
+}
+
+// apartFromSets asks every condition but those on sets and ports.
+func apartFromSets(f *Flow, r *policy.Rule) bool {
+	return packet(f, r) && withinNets(f, &r.Source, f.Source) && withinNets(f, &r.Destination, f.Destination)
 }
 
 // inNets is true without nets. Nets of the other IP version alone match nothing, as they contain no such address.

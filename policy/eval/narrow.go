@@ -83,26 +83,37 @@ type narrowing struct {
 
 // remaining is p, which applies to the flow's end, with the rules that f can still match.
 func (n *narrowing) remaining(p *policy.Policy) *policy.Policy {
-	out := &policy.Policy{
-		ID: p.ID, Tier: p.Tier, Order: p.Order, Selector: selector.All(), Unscoped: p.Unscoped,
-		AppliesIngress: p.AppliesIngress, AppliesEgress: p.AppliesEgress,
-	}
 	var kept []policy.Rule
 	rules := p.Rules(n.d)
 	for i := range rules {
 		if !n.possible(&rules[i]) || n.keep != nil && !rules[i].Unparsed && !n.keep(p, &rules[i]) {
 			continue
 		}
-		rule := rules[i]
-		rule.IPVersion, rule.Protocol, rule.NotProtocol = 0, 0, 0
-		rule.Source, rule.Destination = portsOf(rule.Source), portsOf(rule.Destination)
-		kept = append(kept, rule)
+		kept = append(kept, narrowed(&rules[i]))
 	}
-	if n.d == policy.Egress {
-		out.Egress = kept
+	out := withRules(p, n.d, kept, selector.All())
+	return &out
+}
+
+// withRules is p, which applies to a pod, with other rules in direction d and none in the other; all is that selector.
+func withRules(p *policy.Policy, d policy.Direction, rules []policy.Rule, all *selector.Selector) policy.Policy {
+	out := policy.Policy{
+		ID: p.ID, Tier: p.Tier, Order: p.Order, Selector: all, Unscoped: p.Unscoped,
+		AppliesIngress: p.AppliesIngress, AppliesEgress: p.AppliesEgress,
+	}
+	if d == policy.Egress {
+		out.Egress = rules
 	} else {
-		out.Ingress = kept
+		out.Ingress = rules
 	}
+	return out
+}
+
+// narrowed leaves the ports of a rule whose other conditions hold.
+func narrowed(r *policy.Rule) policy.Rule {
+	out := *r
+	out.IPVersion, out.Protocol, out.NotProtocol = 0, 0, 0
+	out.Source, out.Destination = portsOf(r.Source), portsOf(r.Destination)
 	return out
 }
 
@@ -114,11 +125,7 @@ func (n *narrowing) possible(r *policy.Rule) bool {
 	if !n.in(n.source, &r.Source, n.f.Source.Addr) || !n.in(n.destination, &r.Destination, n.f.Destination.Addr) {
 		return false
 	}
-	rest := *r
-	for _, e := range []*policy.Entity{&rest.Source, &rest.Destination} {
-		e.Set, e.NotSet, e.Ports, e.NotPorts = nil, nil, nil, nil
-	}
-	return matches(n.s, n.f, &rest)
+	return apartFromSets(n.f, r)
 }
 
 // in asks for the sets of one end.

@@ -30,6 +30,8 @@ func rules() map[string]string {
 		review.Impersonation: "A guarded write was made in somebody else's name.",
 		review.Exempted:      "A guard exempts the user who made a guarded write.",
 		review.TokenMinted:   "A token of a service account was issued; whoever holds it is that account.",
+		review.Unlogged:      "saguard recorded a decision that the audit log lacks.",
+		review.Unrecorded:    "The audit log has a decision that saguard's own log lacks.",
 		review.Connected:     "Somebody connected to a pod, and acts as its account from there.",
 	} {
 		out["bypass/"+string(kind)] = text

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/saguard/saguard/audit"
@@ -84,14 +85,7 @@ func shortTime(t time.Time) string {
 
 func pageOf(r *review.Review, replay *review.Replay) pageData {
 	p := pageData{From: millis(r.From), To: millis(r.To), Decisions: r.Decisions, Notes: append([]string{}, r.Notes...)}
-	for _, c := range []struct {
-		n    int64
-		what string
-	}{{r.Read.Malformed, "lines could not be read"}, {r.Read.Incomplete, "files end in the middle of a line"}, {r.Read.Oversize, "lines are too long"}, {r.Read.UnknownVersion, "lines are of an unknown version"}} {
-		if c.n > 0 {
-			p.Notes = append(p.Notes, fmt.Sprintf("%d %s", c.n, c.what))
-		}
-	}
+	p.Notes = append(p.Notes, r.Read.Problems()...)
 	request := func(q *review.Request) []any { return []any{millis(q.Time), who(q), what(q)} }
 	head := []pageColumn{{"Time", "time"}, {"User", ""}, {"Request", ""}}
 	tail := []pageColumn{{"From", "minor"}, {"Line", "minor"}}
@@ -146,12 +140,16 @@ func pageOf(r *review.Review, replay *review.Replay) pageData {
 			id, title, help string
 			rows            []review.Replayed
 		}{
-			{"newlyDenied", "Newly denied", "What the other RBAC would refuse.", replay.NewlyDenied},
-			{"newlyAllowed", "Newly allowed", "What the other RBAC would allow.", replay.NewlyAllowed},
+			{"newlyDenied", "Newly denied", "What the other RBAC, or the proposed guards, would refuse.", replay.NewlyDenied},
+			{"newlyAllowed", "Newly allowed", "What the other RBAC, or the proposed guards, would allow.", replay.NewlyAllowed},
 		} {
-			v = view(list.id, list.title, list.help, pageColumn{"Enforced", "yes"}, pageColumn{"Permissions", ""})
+			v = view(list.id, list.title, list.help, pageColumn{"Enforced", "yes"}, pageColumn{map[bool]string{true: "Reasons", false: "Permissions"}[replay.NotJudged != nil], ""})
 			for i := range list.rows {
-				add(v, &list.rows[i].Request, list.rows[i].Enforced, permissions(list.rows[i].Permissions))
+				why := permissions(list.rows[i].Permissions)
+				if len(list.rows[i].Reasons) > 0 {
+					why = strings.Join(list.rows[i].Reasons, "; ")
+				}
+				add(v, &list.rows[i].Request, list.rows[i].Enforced, why)
 			}
 		}
 	}
