@@ -188,6 +188,9 @@ type ViolationCount struct {
 	// byCheck counts by the check's ID.
 	// +optional
 	ByCheck map[string]int64 `json:"byCheck,omitempty"`
+	// unjudged counts what the scan could not judge: it may be in order or not.
+	// +optional
+	Unjudged int64 `json:"unjudged,omitempty"`
 	// lastScan is when the scan ended.
 	// +optional
 	LastScan *metav1.Time `json:"lastScan,omitempty"`

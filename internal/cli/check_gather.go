@@ -19,6 +19,7 @@ import (
 	"github.com/saguard/saguard/internal/accessreview"
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/guard"
+	"github.com/saguard/saguard/internal/request"
 	"github.com/saguard/saguard/internal/watch"
 	"github.com/saguard/saguard/rbac"
 )
@@ -41,7 +42,7 @@ func gatherCheck(ctx context.Context, f *checkFlags, flags *genericclioptions.Co
 			return nil, nil, fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
-	in := &checkInput{subject: newSubject(f.user, f.groups), live: noLive}
+	in := &checkInput{subject: request.Subject(f.user, f.groups), live: noLive}
 	var notes []string
 	if len(f.rbac) > 0 {
 		objects, _, more, err := rbacFromManifests(read["--rbac"], namespace)
@@ -49,13 +50,13 @@ func gatherCheck(ctx context.Context, f *checkFlags, flags *genericclioptions.Co
 			return nil, nil, err
 		}
 		notes = more
-		index := objects.index()
+		index := indexOf(objects)
 		if in.authorizer, err = rbac.NewAuthorizer(rbac.Options{Index: func() *rbac.Index { return index }}); err != nil {
 			return nil, nil, err
 		}
 	}
 	added := policiesAndNamespaces(slices.Concat(read["-f"], read["--rbac"], read["--guards"]))
-	find := guessed
+	find := request.Guessed
 	if f.connected() {
 		find, err = in.connect(ctx, flags, len(f.guards) > 0, read["--guards"], added)
 	} else {
@@ -88,7 +89,7 @@ func (in *checkInput) offline(guards, added []manifest) (err error) {
 }
 
 // connect fills the world, from the cluster if no guards are given, and makes the authorizer if there is none yet.
-func (in *checkInput) connect(ctx context.Context, flags *genericclioptions.ConfigFlags, given bool, guards, added []manifest) (resourceOf, error) {
+func (in *checkInput) connect(ctx context.Context, flags *genericclioptions.ConfigFlags, given bool, guards, added []manifest) (request.ResourceOf, error) {
 	cfg, err := restConfig(flags)
 	if err != nil {
 		return nil, err
@@ -120,9 +121,9 @@ func (in *checkInput) connect(ctx context.Context, flags *genericclioptions.Conf
 	}
 	in.live = liveFrom(objects)
 	if in.authorizer == nil {
-		return mapped(mapper), in.askCluster(ctx, cfg)
+		return request.Mapped(mapper), in.askCluster(ctx, cfg)
 	}
-	return mapped(mapper), nil
+	return request.Mapped(mapper), nil
 }
 
 // askCluster has permissions asked by SubjectAccessReview, and asks once to see whether the caller may.

@@ -12,12 +12,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/saguard/saguard/internal/request"
 )
 
 // applied returns what `kubectl apply` of the manifest makes of the live object: what the manifest says, less what the last apply said
 // and this one does not, and all the rest as it is. Built-in kinds are merged by the keys of their lists, others as plain JSON.
 func applied(m, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	modified, err := json.Marshal(withoutServerFields(m))
+	modified, err := json.Marshal(request.WithoutServerFields(m))
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/internal/request"
 	"github.com/saguard/saguard/webhook"
 )
 
@@ -51,18 +52,18 @@ func check(ctx context.Context, i *checkItem, subject identity.Subject, live liv
 	if err != nil {
 		return fail(err)
 	}
-	object := withoutServerFields(i.Unstructured)
+	object := request.WithoutServerFields(i.Unstructured)
 	if old != nil {
 		if object, err = applied(i.Unstructured, old); err != nil {
 			return fail(err)
 		}
 	}
-	request, err := i.request(subject, object, old)
+	asked, err := i.request(subject, object, old)
 	if err != nil {
 		return fail(err)
 	}
-	out.Operation = string(request.Operation)
-	d := judge.Review(ctx, request)
+	out.Operation = string(asked.Operation)
+	d := judge.Review(ctx, asked)
 	out.Reason, out.Warnings = d.Reason, d.Warnings
 	unanswered := false
 	for _, v := range d.Violations() {

@@ -16,6 +16,7 @@ import (
 	"github.com/saguard/saguard/audit"
 	"github.com/saguard/saguard/internal/decision"
 	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/internal/request"
 	"github.com/saguard/saguard/rbac"
 	"github.com/saguard/saguard/webhook"
 )
@@ -90,7 +91,7 @@ func TestDecisionsBecomeResults(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	subject := newSubject("alice", nil)
+	subject := request.Subject("alice", nil)
 	cases := map[string]struct {
 		object string
 		old    string
@@ -124,7 +125,7 @@ func TestRequests(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			item, err := newItem(manifest{Unstructured: parse(t, tc.object), source: "f"}, guessed, "team")
+			item, err := newItem(manifest{Unstructured: parse(t, tc.object), source: "f"}, request.Guessed, "team")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +160,7 @@ func TestItemsThatCannotBe(t *testing.T) {
 		"no kind": {"apiVersion": "v1", "metadata": map[string]any{"name": "a"}},
 		"no name": {"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{}},
 	} {
-		if _, err := newItem(manifest{Unstructured: &unstructured.Unstructured{Object: object}, source: "f"}, guessed, "team"); err == nil || !strings.Contains(err.Error(), "f: ") {
+		if _, err := newItem(manifest{Unstructured: &unstructured.Unstructured{Object: object}, source: "f"}, request.Guessed, "team"); err == nil || !strings.Contains(err.Error(), "f: ") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -171,7 +172,7 @@ func TestSubjects(t *testing.T) {
 		"system:serviceaccount:prod:web":     {"dev", "system:authenticated", "system:serviceaccounts", "system:serviceaccounts:prod"},
 		"system:serviceaccount:prod:not a a": {"dev", "system:authenticated"},
 	} {
-		if got := newSubject(user, []string{"dev"}); !slices.Equal(got.Groups, want) || got.User != user {
+		if got := request.Subject(user, []string{"dev"}); !slices.Equal(got.Groups, want) || got.User != user {
 			t.Errorf("%s: got %+v, want %v", user, got, want)
 		}
 	}
@@ -242,34 +243,4 @@ func equalJSON(t *testing.T, a, b any) bool {
 		t.Fatal(err)
 	}
 	return string(left) == string(right)
-}
-
-// Every kind that a check looks at, as the files have it and as the API server would ask.
-func TestGuessedResources(t *testing.T) {
-	for kind, want := range map[string]struct {
-		resource   string
-		namespaced bool
-	}{
-		"v1/ServiceAccount": {"serviceaccounts", true}, "v1/Pod": {"pods", true}, "v1/Secret": {"secrets", true}, "v1/Namespace": {"namespaces", false},
-		"v1/ReplicationController": {"replicationcontrollers", true}, "v1/PodTemplate": {"podtemplates", true},
-		"apps/v1/Deployment": {"deployments", true}, "apps/v1/StatefulSet": {"statefulsets", true}, "apps/v1/DaemonSet": {"daemonsets", true}, "apps/v1/ReplicaSet": {"replicasets", true}, "apps/v1/ControllerRevision": {"controllerrevisions", true},
-		"batch/v1/Job": {"jobs", true}, "batch/v1/CronJob": {"cronjobs", true},
-		"rbac.authorization.k8s.io/v1/RoleBinding": {"rolebindings", true}, "rbac.authorization.k8s.io/v1/ClusterRoleBinding": {"clusterrolebindings", false},
-		"saguard.io/v1alpha1/ServiceAccountGuard": {"serviceaccountguards", false}, "saguard.io/v1alpha1/PolicyBand": {"policybands", false},
-		"projectcalico.org/v3/NetworkPolicy": {"networkpolicies", true}, "projectcalico.org/v3/StagedNetworkPolicy": {"stagednetworkpolicies", true},
-		"crd.projectcalico.org/v1/GlobalNetworkPolicy": {"globalnetworkpolicies", false}, "projectcalico.org/v3/StagedGlobalNetworkPolicy": {"stagedglobalnetworkpolicies", false},
-		"projectcalico.org/v3/NetworkSet": {"networksets", true}, "projectcalico.org/v3/GlobalNetworkSet": {"globalnetworksets", false},
-		"projectcalico.org/v3/HostEndpoint": {"hostendpoints", false}, "projectcalico.org/v3/Tier": {"tiers", false},
-		"argoproj.io/v1alpha1/Rollout": {"rollouts", true},
-	} {
-		i := strings.LastIndexByte(kind, '/')
-		gv, err := schema.ParseGroupVersion(kind[:i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, namespaced, err := guessed(gv.WithKind(kind[i+1:]))
-		if err != nil || got != gv.WithResource(want.resource) || namespaced != want.namespaced {
-			t.Errorf("%s: got %v namespaced %v, %v", kind, got, namespaced, err)
-		}
-	}
 }

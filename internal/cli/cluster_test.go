@@ -18,6 +18,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/saguard/saguard/api/v1alpha1"
+	"github.com/saguard/saguard/internal/hollow"
 )
 
 func forbidden(resource string) clienttesting.ReactionFunc {
@@ -34,7 +35,7 @@ func TestRBACFromCluster(t *testing.T) {
 	}
 	for namespace, roles := range map[string]int{"prod": 1, "": 2, "other": 0} {
 		o, err := rbacFromCluster(t.Context(), fake.NewClientset(objects...).RbacV1(), namespace)
-		if err != nil || len(o.roles) != roles || len(o.clusterRoles) != 1 || len(o.clusterRoleBindings) != 1 {
+		if err != nil || len(o.Roles) != roles || len(o.ClusterRoles) != 1 || len(o.ClusterRoleBindings) != 1 {
 			t.Errorf("namespace %q: got %+v, %v", namespace, o, err)
 		}
 	}
@@ -131,7 +132,7 @@ func TestGuardsFromCluster(t *testing.T) {
 				t.Fatalf("known %v, want %v", known, tc.known)
 			}
 			if known {
-				if got := modes.weakest(judgedByToken, "prod"); got != tc.mode {
+				if got := modes.Weakest(hollow.JudgedByToken, "prod"); got != tc.mode {
 					t.Errorf("mode %s, want %s", got, tc.mode)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/saguard/saguard/internal/hollow"
 )
 
 func newLint(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
@@ -48,7 +50,7 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 			if err := out.validate(); err != nil {
 				return err
 			}
-			for _, id := range in.only {
+			for _, id := range in.Only {
 				if !slices.Contains(lintIDs(), id) {
 					return fmt.Errorf("--only %q: want some of %s", id, strings.Join(lintIDs(), ", "))
 				}
@@ -58,7 +60,7 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 				return err
 			}
 			if fix {
-				closed := closingRoles(in.rbac)
+				closed := closingRoles(in.RBAC)
 				var objects []runtime.Object
 				for i := range closed {
 					objects = append(objects, &closed[i])
@@ -76,10 +78,10 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 			if len(r.Findings)+len(r.ShadowedPolicies) == 0 {
 				notes = append(notes, "nothing found")
 			}
-			if result.builtin > 0 {
-				notes = append(notes, fmt.Sprintf("%d grants to the control plane's own subjects are not shown: --all shows them", result.builtin))
+			if result.Builtin > 0 {
+				notes = append(notes, fmt.Sprintf("%d grants to the control plane's own subjects are not shown: --all shows them", result.Builtin))
 			}
-			if err := printNotes(streams.ErrOut, append(notes, hollowNotes(in.rbac)...)); err != nil {
+			if err := printNotes(streams.ErrOut, append(notes, hollowNotes(in.RBAC)...)); err != nil {
 				return err
 			}
 			if r.anyOpen() {
@@ -90,28 +92,20 @@ Exit codes: 0 nothing is open; 1 error; 3 something is open.`,
 	}
 	out.addFlags(c, formatTable, formatWide, formatJSON, formatYAML, formatName)
 	c.Flags().StringSliceVarP(&files, "filename", "f", nil, "File, directory (with all below it) or - for standard input, with RBAC, ServiceAccountGuards, Namespaces, policies and Tiers to look at instead of the cluster's.")
-	c.Flags().BoolVar(&in.all, "all", false, "Show the control plane's own subjects too.")
-	c.Flags().StringSliceVar(&in.only, "only", nil, "Look for these findings only.")
+	c.Flags().BoolVar(&in.All, "all", false, "Show the control plane's own subjects too.")
+	c.Flags().StringSliceVar(&in.Only, "only", nil, "Look for these findings only.")
 	c.Flags().BoolVar(&fix, "fix", false, "Print RBAC that takes impersonation out of the built-in ClusterRoles edit and admin.")
 	return c
 }
 
-func lintIDs() []string {
-	out := []string{lintWildcard, lintApplies, lintGuardScope, lintShadowed}
-	for _, p := range powers() {
-		out = append(out, p.id)
-	}
-	return out
-}
-
 func lintHelp() string {
 	var b strings.Builder
-	for _, p := range append(powers(), guardScope()) {
+	for _, p := range append(hollow.Powers(), hollow.GuardScopePower()) {
 		judged := ""
-		if p.judgedBy != "" {
-			judged = " (judged by " + p.judgedBy + ")"
+		if p.JudgedBy != "" {
+			judged = " (judged by " + p.JudgedBy + ")"
 		}
-		fmt.Fprintf(&b, "  %-20s%s%s\n", p.id, p.why, judged)
+		fmt.Fprintf(&b, "  %-20s%s%s\n", p.ID, p.Why, judged)
 	}
 	return b.String()
 }

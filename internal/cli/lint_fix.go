@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/saguard/saguard/internal/hollow"
 	"github.com/saguard/saguard/rbac"
 )
 
@@ -22,21 +23,16 @@ func hollowRoles() []string { return []string{"edit", "admin"} }
 // closingRoles returns the ClusterRoles, changed so that edit and admin let nobody impersonate, that close the hole for every binding of
 // these at once: not edit and admin themselves, whose rules the cluster's controller writes, but what they aggregate.
 func closingRoles(o *rbacObjects) []rbacv1.ClusterRole {
-	var impersonate power
-	for _, p := range powers() {
-		if p.id == lintImpersonate {
-			impersonate = p
-		}
-	}
+	impersonate := hasImpersonation()
 	var out []rbacv1.ClusterRole
-	for _, r := range aggregatedBy(o.clusterRoles, hollowRoles()) {
+	for _, r := range aggregatedBy(o.ClusterRoles, hollowRoles()) {
 		closed := rbacv1.ClusterRole{
 			TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: rbac.KindClusterRole},
 			ObjectMeta: metav1.ObjectMeta{Name: r.Name, Labels: r.Labels, Annotations: map[string]string{autoupdate: "false"}},
 		}
 		changed := false
 		for _, rule := range r.Rules {
-			if isWildcard(&rule) || len(impersonate.grantedBy(&rule)) == 0 {
+			if hollow.IsWildcard(&rule) || len(impersonate.GrantedBy(&rule)) == 0 {
 				closed.Rules = append(closed.Rules, rule)
 				continue
 			}
@@ -94,9 +90,9 @@ func hollowNotes(o *rbacObjects) []string {
 		return nil
 	}
 	bound := 0
-	for _, b := range o.bindings() {
-		if b.role.Kind == rbac.KindClusterRole && slices.Contains(hollowRoles(), b.role.Name) {
-			bound += len(b.subjects)
+	for _, b := range o.Bindings() {
+		if b.Role.Kind == rbac.KindClusterRole && slices.Contains(hollowRoles(), b.Role.Name) {
+			bound += len(b.Subjects)
 		}
 	}
 	return []string{

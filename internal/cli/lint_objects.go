@@ -17,6 +17,7 @@ import (
 
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/internal/decision"
+	"github.com/saguard/saguard/internal/hollow"
 )
 
 // gather reads what lint looks at, from files if there are any, else from the cluster.
@@ -27,7 +28,7 @@ func (in *lintInput) gather(ctx context.Context, flags *genericclioptions.Config
 			return nil, err
 		}
 		in.policies = policiesFromManifests(manifests, *flags.Namespace)
-		in.rbac, in.guards, notes, err = lintManifests(manifests, *flags.Namespace)
+		in.RBAC, in.Guards, notes, err = lintManifests(manifests, *flags.Namespace)
 		return append(notes, in.policies.notes...), err
 	}
 	cfg, err := restConfig(flags)
@@ -38,20 +39,20 @@ func (in *lintInput) gather(ctx context.Context, flags *genericclioptions.Config
 	if err != nil {
 		return nil, fmt.Errorf("create RBAC client: %w", err)
 	}
-	if in.rbac, err = rbacFromCluster(ctx, typed, ""); err != nil {
+	if in.RBAC, err = rbacFromCluster(ctx, typed, ""); err != nil {
 		return nil, err
 	}
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("create client: %w", err)
 	}
-	if in.guards, notes, err = guardsFromCluster(ctx, client); err != nil {
+	if in.Guards, notes, err = guardsFromCluster(ctx, client); err != nil {
 		return nil, err
 	}
 	if in.policies, err = policiesFromCluster(ctx, client); err != nil {
 		return nil, err
 	}
-	return slices.Concat(in.rbac.dangling(), notes, in.policies.notes), nil
+	return slices.Concat(dangling(in.RBAC), notes, in.policies.notes), nil
 }
 
 // policiesFromManifests takes policies and tiers out of manifests. A policy that names no namespace is in the one of the flags.
@@ -85,7 +86,7 @@ func lintManifests(manifests []manifest, namespace string) (*rbacObjects, decisi
 	if len(guards) == 0 {
 		return objects, none, append(notes, "no ServiceAccountGuard in the files: whether checks judge what they can is not known"), nil
 	}
-	return objects, decision.Known(newGuardModes(guards, namespaces)), notes, nil
+	return objects, decision.Known(hollow.NewGuardModes(guards, namespaces)), notes, nil
 }
 
 // namespaceLabels returns the labels, with the one that the API server sets itself.
@@ -109,7 +110,7 @@ func guardsFromCluster(ctx context.Context, c dynamic.Interface) (decision.Fact[
 	list, err := listAll(ctx, c, v1alpha1.GroupVersion().WithResource("serviceaccountguards"))
 	switch {
 	case apierrors.IsNotFound(err):
-		return decision.Known(newGuardModes(nil, nil)), []string{"saguard is not installed: the cluster has no ServiceAccountGuards, and nothing is guarded"}, nil
+		return decision.Known(hollow.NewGuardModes(nil, nil)), []string{"saguard is not installed: the cluster has no ServiceAccountGuards, and nothing is guarded"}, nil
 	case err != nil:
 		return unknown("serviceaccountguards.saguard.io", err)
 	}
@@ -132,7 +133,7 @@ func guardsFromCluster(ctx context.Context, c dynamic.Interface) (decision.Fact[
 	if len(guards) == 0 {
 		notes = append(notes, "there is no ServiceAccountGuard: nothing is guarded")
 	}
-	return decision.Known(newGuardModes(guards, namespaces)), notes, nil
+	return decision.Known(hollow.NewGuardModes(guards, namespaces)), notes, nil
 }
 
 // listAll lists a resource in all namespaces, page by page.

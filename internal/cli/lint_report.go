@@ -18,7 +18,7 @@ type lintReport struct {
 }
 
 func newLintReport(result lintResult) *lintReport {
-	r := &lintReport{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Lint"}, Findings: result.findings, ShadowedPolicies: result.shadowed}
+	r := &lintReport{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Lint"}, Findings: result.Findings, ShadowedPolicies: result.shadowed}
 	if r.Findings == nil {
 		r.Findings = []lintFinding{}
 	}
@@ -31,7 +31,7 @@ func (r *lintReport) table() *metav1.Table {
 	}}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		t.Rows = append(t.Rows, row(f.ID, f.open(), f.Subject.String(), cmp.Or(f.Namespace, "everywhere"), f.may(), f.Binding.String(), f.Role.String(), f.Why))
+		t.Rows = append(t.Rows, row(f.ID, openness(f), f.Subject.String(), cmp.Or(f.Namespace, "everywhere"), may(f), f.Binding.String(), f.Role.String(), f.Why))
 	}
 	for i := range r.ShadowedPolicies {
 		s := &r.ShadowedPolicies[i]
@@ -40,8 +40,8 @@ func (r *lintReport) table() *metav1.Table {
 	return t
 }
 
-// open says whether anything refuses the use of the power.
-func (f *lintFinding) open() string {
+// openness says whether anything refuses the use of the power.
+func openness(f *lintFinding) string {
 	switch {
 	case f.JudgedBy == "":
 		return "yes"
@@ -54,7 +54,7 @@ func (f *lintFinding) open() string {
 
 // may says the permissions in short: verbs that go with the same resources are put together, as are resources with the same verbs. It
 // is wider than the permissions nowhere.
-func (f *lintFinding) may() string {
+func may(f *lintFinding) string {
 	type target struct{ resource, names string }
 	verbs := map[target][]string{}
 	var targets []target

@@ -4,262 +4,36 @@ import (
 	"slices"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/saguard/saguard/api/v1alpha1"
-	"github.com/saguard/saguard/internal/decision"
-	"github.com/saguard/saguard/internal/identity"
+	"github.com/saguard/saguard/internal/hollow"
 	"github.com/saguard/saguard/rbac"
 	"github.com/saguard/saguard/rbac/rbactest"
 )
 
 func objectsOfWorld(w rbactest.World) *rbacObjects {
-	return &rbacObjects{roles: w.Roles, roleBindings: w.RoleBindings, clusterRoles: w.ClusterRoles, clusterRoleBindings: w.ClusterRoleBindings}
-}
-
-// For each power: what has it, and what nearly has.
-func TestPowersAreFound(t *testing.T) {
-	cases := map[string]struct {
-		pass, fail []string // rules "VERBS RESOURCES [NAMES]"
-	}{
-		lintImpersonate: {
-			pass: []string{"impersonate serviceaccounts", "impersonate users alice", "impersonate groups", "* users", "impersonate *", "impersonate:user-info authentication.k8s.io:users", "impersonate:serviceaccount authentication.k8s.io:serviceaccounts", "impersonate:arbitrary-node authentication.k8s.io:nodes"},
-			fail: []string{"get,create serviceaccounts", "impersonate pods", "impersonate apps:users", "impersonate serviceaccounts/token", "impersonate:user-info users"},
-		},
-		lintNodesProxy: {
-			pass: []string{"get nodes/proxy", "create nodes/proxy n1", "get */proxy", "get *"},
-			fail: []string{"get nodes", "list nodes/proxy", "get pods/proxy", "get nodes/*"},
-		},
-		lintEscalate: {
-			pass: []string{"bind rbac.authorization.k8s.io:roles", "escalate rbac.authorization.k8s.io:clusterroles", "bind rbac.authorization.k8s.io:clusterroles edit"},
-			fail: []string{"create,update rbac.authorization.k8s.io:roles", "bind roles", "bind serviceaccounts"},
-		},
-		lintSign: {
-			pass: []string{"approve certificates.k8s.io:signers", "sign certificates.k8s.io:signers example.com/x"},
-			fail: []string{"get certificates.k8s.io:signers", "approve certificates.k8s.io:certificatesigningrequests"},
-		},
-		lintGuardOff: {
-			pass: []string{"patch admissionregistration.k8s.io:validatingwebhookconfigurations", "delete saguard.io:serviceaccountguards", "update saguard.io:policybands"},
-			fail: []string{"get,list,watch admissionregistration.k8s.io:validatingwebhookconfigurations", "create saguard.io:serviceaccountguards", "use saguard.io:policybands developer"},
-		},
-		lintSecretsRead:  {pass: []string{"get secrets", "list secrets a", "watch secrets"}, fail: []string{"create secrets", "get configmaps"}},
-		lintSecretsWrite: {pass: []string{"create secrets", "patch secrets a"}, fail: []string{"get,list,delete secrets", "create configmaps"}},
-		lintToken:        {pass: []string{"create serviceaccounts/token", "create serviceaccounts/token web", "create */token"}, fail: []string{"create serviceaccounts", "get serviceaccounts/token"}},
-		lintExec: {
-			pass: []string{"create pods/exec", "get pods/attach", "create pods/portforward", "patch pods/ephemeralcontainers", "update pods/ephemeralcontainers p"},
-			fail: []string{"create pods", "get pods/log", "list pods/exec", "get pods/ephemeralcontainers"},
-		},
-		lintWildcard: {
-			pass: []string{"* *", "* serviceaccounts", "get,* serviceaccounts web"},
-			fail: []string{"get,list,watch,create,update,patch,delete,deletecollection serviceaccounts", "* pods", "* apps:serviceaccounts"},
-		},
-	}
-	for _, p := range powers() {
-		if _, ok := cases[p.id]; !ok {
-			t.Errorf("power %s has no case", p.id)
-		}
-	}
-	for id, tc := range cases {
-		for want, rules := range map[bool][]string{true: tc.pass, false: tc.fail} {
-			for _, rule := range rules {
-				w := rbactest.MustParse(t, "clusterrole r "+rule+"\nbind prod/b clusterrole:r user:alice")
-				result := lint(lintInput{rbac: objectsOfWorld(w), only: []string{id}})
-				if got := len(result.findings) == 1; got != want || len(result.findings) > 1 {
-					t.Errorf("%s by %q: found %v, want %v", id, rule, got, want)
-				}
-			}
-		}
-	}
-}
-
-// ruleAllows agrees with the engine that agrees with the API server, on random rules and every permission that lint asks about.
-func TestRuleAllowsAgreesWithTheEngine(t *testing.T) {
-	var asked []grantTriple
-	for _, p := range append(powers(), guardScope()) {
-		asked = append(asked, p.grants...)
-	}
-	asked = append(asked, grantTriple{verb: "*", resource: "serviceaccounts"}, grantTriple{verb: "create", group: "apps", resource: "deployments"})
-	r := rbactest.NewRand(7)
-	pick := func(list []string) []string {
-		out := []string{}
-		for range 1 + r.IntN(2) {
-			out = append(out, list[r.IntN(len(list))])
-		}
-		return out
-	}
-	var verbs, groups, resources []string
-	for _, a := range asked {
-		verbs, groups, resources = append(verbs, a.verb), append(groups, a.group), append(resources, a.resource)
-	}
-	resources = append(resources, "*", "*/exec", "*/proxy", "pods/*", "secrets/*")
-	groups = append(groups, "*")
-	allowed := 0
-	for range 3000 {
-		rule := rbacv1.PolicyRule{Verbs: pick(verbs), APIGroups: pick(groups), Resources: pick(resources)}
-		s := rbac.NewStore()
-		s.SetClusterRole(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r"}, Rules: []rbacv1.PolicyRule{rule}})
-		s.SetClusterRoleBinding(&rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "b"}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "a"}},
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "r"},
-		})
-		for _, a := range asked {
-			resource, sub, _ := cut(a.resource)
-			_, want := s.Snapshot().Authorize(identity.Subject{User: "a"}, rbac.Question{Verb: a.verb, Group: a.group, Resource: resource, Subresource: sub})
-			if got := ruleAllows(&rule, a); got != want {
-				t.Fatalf("%+v of %+v: got %v, the engine says %v", a, rule, got, want)
-			}
-			if want {
-				allowed++
-			}
-		}
-	}
-	if allowed < 1000 {
-		t.Errorf("only %d allowances: the rules do not meet the questions", allowed)
-	}
-}
-
-func cut(resource string) (string, string, bool) {
-	for i := range resource {
-		if resource[i] == '/' {
-			return resource[:i], resource[i+1:], true
-		}
-	}
-	return resource, "", false
-}
-
-func TestAppliesEverything(t *testing.T) {
-	cases := map[string]struct {
-		text string
-		want bool
-	}{
-		"writes accounts and workloads everywhere": {text: "clusterrole r create serviceaccounts\nclusterrole r patch apps:deployments\nclusterbind b clusterrole:r sa:flux/apply", want: true},
-		"only in one namespace":                    {text: "clusterrole r create serviceaccounts\nclusterrole r patch apps:deployments\nbind prod/b clusterrole:r sa:flux/apply"},
-		"reads only":                               {text: "clusterrole r get,list serviceaccounts\nclusterrole r get apps:deployments\nclusterbind b clusterrole:r sa:flux/apply"},
-		"accounts but no workloads":                {text: "clusterrole r create serviceaccounts\nclusterbind b clusterrole:r sa:flux/apply"},
-		"workloads but one account":                {text: "clusterrole r update serviceaccounts web\nclusterrole r create apps:deployments\nclusterbind b clusterrole:r sa:flux/apply"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			result := lint(lintInput{rbac: objectsOfWorld(rbactest.MustParse(t, tc.text)), only: []string{lintApplies}})
-			if got := len(result.findings) == 1; got != tc.want {
-				t.Errorf("found %+v, want %v", result.findings, tc.want)
-			}
-		})
-	}
-}
-
-// The control plane's own subjects are left out; who merely looks like them is not.
-func TestControlPlaneSubjects(t *testing.T) {
-	cases := map[string]struct {
-		text string
-		out  bool
-	}{
-		"a controller by its own binding":    {text: "clusterrole system:controller:x create secrets\nclusterbind system:controller:x clusterrole:system:controller:x sa:kube-system/x", out: true},
-		"the scheduler":                      {text: "clusterrole r create secrets\nclusterbind b clusterrole:r user:system:kube-scheduler", out: true},
-		"a controller by another binding":    {text: "clusterrole r create secrets\nclusterbind b clusterrole:r sa:kube-system/x"},
-		"another account of kube-system":     {text: "clusterrole system:controller:x create secrets\nclusterbind system:controller:x clusterrole:system:controller:x sa:kube-system/tiller"},
-		"an account of that name elsewhere":  {text: "clusterrole system:controller:x create secrets\nclusterbind system:controller:x clusterrole:system:controller:x sa:prod/x"},
-		"a user who begins with system":      {text: "clusterrole r create secrets\nclusterbind b clusterrole:r user:system:kube-scheduler2"},
-		"a group of all accounts":            {text: "clusterrole r create secrets\nclusterbind b clusterrole:r group:system:serviceaccounts"},
-		"a user named as a service account ": {text: "clusterrole r create secrets\nclusterbind b clusterrole:r user:system:serviceaccount:kube-system:x"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			in := lintInput{rbac: objectsOfWorld(rbactest.MustParse(t, tc.text))}
-			result := lint(in)
-			if got := len(result.findings) == 0 && result.builtin == 1; got != tc.out {
-				t.Errorf("left out %v, want %v: %+v", got, tc.out, result)
-			}
-			in.all = true
-			if result := lint(in); len(result.findings) == 0 || result.builtin != 0 {
-				t.Errorf("with all: %+v", result)
-			}
-		})
-	}
-}
-
-// A finding that a check judges is open unless the check is enforced wherever the permission holds.
-func TestGuardsCloseWhatTheyJudge(t *testing.T) {
-	enforcing := func(name string, selector map[string]string) v1alpha1.ServiceAccountGuard {
-		return v1alpha1.ServiceAccountGuard{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec: v1alpha1.ServiceAccountGuardSpec{
-				NamespaceSelector: metav1.LabelSelector{MatchLabels: selector},
-				Workloads:         &v1alpha1.WorkloadGuard{Mode: v1alpha1.ModeEnforce, Connect: v1alpha1.ModeWarn, Tokens: v1alpha1.ModeEnforce},
-			},
-		}
-	}
-	except := func(key, value string) v1alpha1.ServiceAccountGuard {
-		g := enforcing("a", nil)
-		g.Spec.NamespaceSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: key, Operator: metav1.LabelSelectorOpNotIn, Values: []string{value}}}
-		return g
-	}
-	everywhere := "clusterrole r create serviceaccounts/token\nclusterbind b clusterrole:r user:alice"
-	inProd := "clusterrole r create serviceaccounts/token\nbind prod/b clusterrole:r user:alice"
-	cases := map[string]struct {
-		text   string
-		guards []v1alpha1.ServiceAccountGuard
-		open   bool
-	}{
-		"no guard": {text: inProd, open: true},
-		"a guard of every namespace, for one namespace":                 {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
-		"a guard of every namespace, for everywhere":                    {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}},
-		"a guard of that namespace":                                     {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}},
-		"a guard of another namespace":                                  {text: inProd, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "dev"})}, open: true},
-		"a guard of some namespaces, for everywhere":                    {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
-		"a guard by labels and a namespace that is not known":           {text: "clusterrole r create serviceaccounts/token\nbind new/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", map[string]string{"env": "prod"})}, open: true},
-		"a guard of all namespaces but some, for one that is not known": {text: "clusterrole r create serviceaccounts/token\nbind new/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{except("env", "dev")}, open: true},
-		"a guard of all namespaces but kube-system, for everywhere":     {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{except("system", "yes")}},
-		"a guard of all namespaces but another, for everywhere":         {text: everywhere, guards: []v1alpha1.ServiceAccountGuard{except("env", "dev")}, open: true},
-		"kube-system, which no guard holds":                             {text: "clusterrole r create serviceaccounts/token\nbind kube-system/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
-		"a check that only warns":                                       {text: "clusterrole r create pods/exec\nbind prod/b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
-		"what admission never sees stays open under any guard":          {text: "clusterrole r impersonate users\nclusterbind b clusterrole:r user:alice", guards: []v1alpha1.ServiceAccountGuard{enforcing("a", nil)}, open: true},
-	}
-	namespaces := map[string]map[string]string{"prod": {"env": "prod"}, "dev": {"env": "dev"}, "kube-system": {"system": "yes"}}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			in := lintInput{rbac: objectsOfWorld(rbactest.MustParse(t, tc.text)), guards: decision.Known(newGuardModes(tc.guards, namespaces))}
-			result := lint(in)
-			if len(result.findings) != 1 || result.findings[0].Open != tc.open {
-				t.Errorf("open is not %v: %+v", tc.open, result.findings)
-			}
-			in.guards = decision.Unknown[guardModes]("not asked")
-			if result := lint(in); !result.findings[0].Open {
-				t.Error("not open though the guards are not known")
-			}
-		})
-	}
-	relabels := lintInput{rbac: objectsOfWorld(rbactest.MustParse(t, "clusterrole r patch namespaces\nclusterbind b clusterrole:r user:alice"))}
-	for selective, guards := range map[bool][]v1alpha1.ServiceAccountGuard{true: {enforcing("a", map[string]string{"env": "prod"})}, false: {enforcing("a", nil)}} {
-		relabels.guards = decision.Known(newGuardModes(guards, namespaces))
-		if got := len(lint(relabels).findings) == 1; got != selective {
-			t.Errorf("guards that select by labels %v: found %v", selective, got)
-		}
-	}
+	return &rbacObjects{Roles: w.Roles, RoleBindings: w.RoleBindings, ClusterRoles: w.ClusterRoles, ClusterRoleBindings: w.ClusterRoleBindings}
 }
 
 // --fix takes impersonation, and nothing else, out of edit and admin.
 func TestFixClosesTheBuiltinRoles(t *testing.T) {
 	text := "bind prod/e clusterrole:edit group:editors\nbind prod/a clusterrole:admin group:admins\nclusterrole own impersonate users\nclusterbind o clusterrole:own user:own"
 	o := objectsOfWorld(rbactest.MustParse(t, text))
-	if _, err := o.addBuiltinRoles(); err != nil {
+	if _, err := addBuiltinRoles(o); err != nil {
 		t.Fatal(err)
 	}
 	before := findings(t, o, nil)
-	if n := len(findings(t, o, []string{lintImpersonate})); n != 3 {
+	if n := len(findings(t, o, []string{hollow.Impersonate})); n != 3 {
 		t.Fatalf("%d impersonate before, want editors, admins and own", n)
 	}
 	closed := closingRoles(aggregated(t, o))
 	if len(closed) != 1 || closed[0].Name != "system:aggregate-to-edit" || closed[0].Annotations[autoupdate] != "false" {
 		t.Fatalf("closes %+v", closed)
 	}
-	for i := range o.clusterRoles {
-		if o.clusterRoles[i].Name == closed[0].Name {
-			o.clusterRoles[i] = closed[0]
+	for i := range o.ClusterRoles {
+		if o.ClusterRoles[i].Name == closed[0].Name {
+			o.ClusterRoles[i] = closed[0]
 		}
 	}
-	if left := findings(t, o, []string{lintImpersonate}); len(left) != 1 || left[0].Subject.Name != "own" {
+	if left := findings(t, o, []string{hollow.Impersonate}); len(left) != 1 || left[0].Subject.Name != "own" {
 		t.Errorf("left: %+v", left)
 	}
 	if after := findings(t, o, nil); len(after) != len(before)-2 {
@@ -273,8 +47,8 @@ func TestFixClosesTheBuiltinRoles(t *testing.T) {
 // A role that may do everything is not made whole by taking one verb away, and is left alone.
 func TestFixLeavesWildcardsAlone(t *testing.T) {
 	o := objectsOfWorld(rbactest.MustParse(t, "clusterrole own * serviceaccounts\nbind prod/e clusterrole:edit group:editors"))
-	o.clusterRoles[0].Labels = map[string]string{"rbac.authorization.k8s.io/aggregate-to-edit": "true"}
-	if _, err := o.addBuiltinRoles(); err != nil {
+	o.ClusterRoles[0].Labels = map[string]string{"rbac.authorization.k8s.io/aggregate-to-edit": "true"}
+	if _, err := addBuiltinRoles(o); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range closingRoles(aggregated(t, o)) {
@@ -287,7 +61,7 @@ func TestFixLeavesWildcardsAlone(t *testing.T) {
 // A built-in role that the files have is the one that counts.
 func TestFilesWinOverBuiltinRoles(t *testing.T) {
 	o := objectsOfWorld(rbactest.MustParse(t, "clusterrole cluster-admin get pods\nclusterbind b clusterrole:cluster-admin user:alice"))
-	notes, err := o.addBuiltinRoles()
+	notes, err := addBuiltinRoles(o)
 	if err != nil || len(notes) > 0 {
 		t.Errorf("notes %q, %v", notes, err)
 	}
@@ -298,18 +72,18 @@ func TestFilesWinOverBuiltinRoles(t *testing.T) {
 
 func aggregated(t *testing.T, o *rbacObjects) *rbacObjects {
 	t.Helper()
-	roles, err := rbac.Aggregate(o.clusterRoles)
+	roles, err := rbac.Aggregate(o.ClusterRoles)
 	if err != nil {
 		t.Fatal(err)
 	}
 	copied := *o
-	copied.clusterRoles = roles
+	copied.ClusterRoles = roles
 	return &copied
 }
 
 func findings(t *testing.T, o *rbacObjects, only []string) []lintFinding {
 	t.Helper()
-	return lint(lintInput{rbac: aggregated(t, o), only: only}).findings
+	return lint(lintInput{Input: hollow.Input{RBAC: aggregated(t, o), Only: only}}).Findings
 }
 
 // The built-in roles are read, and hold what makes them worth naming.

@@ -100,7 +100,7 @@ func TestWhatIsGrantedIsHeld(t *testing.T) {
 			}
 			q := p.grantQuestion(namespace)
 			q.Name = rbac.Exact(q.Name.String())
-			if _, ok := o.index().Authorize(identity.Subject{User: "alice"}, q); !ok {
+			if _, ok := indexOf(o).Authorize(identity.Subject{User: "alice"}, q); !ok {
 				t.Errorf("%+v: %s answers no", p, q.CanI())
 			}
 		}
@@ -141,13 +141,13 @@ func grantedObjects(t *testing.T, r *grantRequest) *rbacObjects {
 	for _, object := range list {
 		switch object := object.(type) {
 		case *rbacv1.Role:
-			o.roles = append(o.roles, *object)
+			o.Roles = append(o.Roles, *object)
 		case *rbacv1.RoleBinding:
-			o.roleBindings = append(o.roleBindings, *object)
+			o.RoleBindings = append(o.RoleBindings, *object)
 		case *rbacv1.ClusterRole:
-			o.clusterRoles = append(o.clusterRoles, *object)
+			o.ClusterRoles = append(o.ClusterRoles, *object)
 		case *rbacv1.ClusterRoleBinding:
-			o.clusterRoleBindings = append(o.clusterRoleBindings, *object)
+			o.ClusterRoleBindings = append(o.ClusterRoleBindings, *object)
 		default:
 			t.Fatalf("grant printed a %T", object)
 		}

@@ -36,18 +36,18 @@ func builtinRoles() ([]rbacv1.ClusterRole, error) {
 }
 
 // addBuiltinRoles adds those that o does not have. Notes name those that its bindings refer to.
-func (o *rbacObjects) addBuiltinRoles() ([]string, error) {
+func addBuiltinRoles(o *rbacObjects) ([]string, error) {
 	builtin, err := builtinRoles()
 	if err != nil {
 		return nil, err
 	}
 	have, bound := map[string]bool{}, map[string]bool{}
-	for i := range o.clusterRoles {
-		have[o.clusterRoles[i].Name] = true
+	for i := range o.ClusterRoles {
+		have[o.ClusterRoles[i].Name] = true
 	}
-	for _, b := range o.bindings() {
-		if b.role.Kind == rbac.KindClusterRole {
-			bound[b.role.Name] = true
+	for _, b := range o.Bindings() {
+		if b.Role.Kind == rbac.KindClusterRole {
+			bound[b.Role.Name] = true
 		}
 	}
 	var notes []string
@@ -55,7 +55,7 @@ func (o *rbacObjects) addBuiltinRoles() ([]string, error) {
 		if have[r.Name] {
 			continue
 		}
-		o.clusterRoles = append(o.clusterRoles, r)
+		o.ClusterRoles = append(o.ClusterRoles, r)
 		if bound[r.Name] {
 			notes = append(notes, fmt.Sprintf("ClusterRole %s is not in the files: taken as Kubernetes %s has it", r.Name, builtinVersion))
 		}

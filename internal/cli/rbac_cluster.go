@@ -23,28 +23,28 @@ func rbacFromCluster(ctx context.Context, c rbacclient.RbacV1Interface, namespac
 		{"clusterroles", func(opts metav1.ListOptions) (metav1.ListInterface, error) {
 			l, err := c.ClusterRoles().List(ctx, opts)
 			if err == nil {
-				o.clusterRoles = append(o.clusterRoles, l.Items...)
+				o.ClusterRoles = append(o.ClusterRoles, l.Items...)
 			}
 			return l, err
 		}},
 		{"clusterrolebindings", func(opts metav1.ListOptions) (metav1.ListInterface, error) {
 			l, err := c.ClusterRoleBindings().List(ctx, opts)
 			if err == nil {
-				o.clusterRoleBindings = append(o.clusterRoleBindings, l.Items...)
+				o.ClusterRoleBindings = append(o.ClusterRoleBindings, l.Items...)
 			}
 			return l, err
 		}},
 		{"roles", func(opts metav1.ListOptions) (metav1.ListInterface, error) {
 			l, err := c.Roles(namespace).List(ctx, opts)
 			if err == nil {
-				o.roles = append(o.roles, l.Items...)
+				o.Roles = append(o.Roles, l.Items...)
 			}
 			return l, err
 		}},
 		{"rolebindings", func(opts metav1.ListOptions) (metav1.ListInterface, error) {
 			l, err := c.RoleBindings(namespace).List(ctx, opts)
 			if err == nil {
-				o.roleBindings = append(o.roleBindings, l.Items...)
+				o.RoleBindings = append(o.RoleBindings, l.Items...)
 			}
 			return l, err
 		}},

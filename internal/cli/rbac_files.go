@@ -43,36 +43,36 @@ func rbacFromManifests(manifests []manifest, namespace string) (o *rbacObjects, 
 			continue
 		}
 		seen[m.describe()] = m.source
-		if err := o.add(m); err != nil {
+		if err := addRBAC(o, m); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", m.source, m.describe(), err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, others, notes, err
 	}
-	more, err := o.addBuiltinRoles()
+	more, err := addBuiltinRoles(o)
 	if err != nil {
 		return nil, others, notes, err
 	}
 	notes = append(notes, more...)
-	if o.clusterRoles, err = rbac.Aggregate(o.clusterRoles); err != nil {
+	if o.ClusterRoles, err = rbac.Aggregate(o.ClusterRoles); err != nil {
 		return nil, others, notes, fmt.Errorf("aggregate ClusterRoles: %w", err)
 	}
-	return o, others, append(notes, o.dangling()...), nil
+	return o, others, append(notes, dangling(o)...), nil
 }
 
-// add decodes strictly: of a misspelt resourceNames the API server would make a rule without any.
-func (o *rbacObjects) add(m manifest) error {
+// addRBAC decodes strictly: of a misspelt resourceNames the API server would make a rule without any.
+func addRBAC(o *rbacObjects, m manifest) error {
 	var err error
 	switch kind := m.GetKind(); kind {
 	case rbac.KindRole:
-		o.roles, err = appendDecoded(o.roles, m)
+		o.Roles, err = appendDecoded(o.Roles, m)
 	case rbac.KindClusterRole:
-		o.clusterRoles, err = appendDecoded(o.clusterRoles, m)
+		o.ClusterRoles, err = appendDecoded(o.ClusterRoles, m)
 	case rbac.KindRoleBinding:
-		o.roleBindings, err = appendDecoded(o.roleBindings, m)
+		o.RoleBindings, err = appendDecoded(o.RoleBindings, m)
 	case rbac.KindClusterRoleBinding:
-		o.clusterRoleBindings, err = appendDecoded(o.clusterRoleBindings, m)
+		o.ClusterRoleBindings, err = appendDecoded(o.ClusterRoleBindings, m)
 	default:
 		err = fmt.Errorf("unknown kind %s of group %s", kind, rbacv1.GroupName)
 	}

@@ -10,31 +10,24 @@ import (
 	"github.com/saguard/saguard/rbac"
 )
 
-// rbacObjects is the RBAC of a cluster, or of files.
-type rbacObjects struct {
-	roles               []rbacv1.Role
-	roleBindings        []rbacv1.RoleBinding
-	clusterRoles        []rbacv1.ClusterRole
-	clusterRoleBindings []rbacv1.ClusterRoleBinding
-}
-
-func (o *rbacObjects) index() *rbac.Index {
+// indexOf is the engine's index of the objects.
+func indexOf(o *rbacObjects) *rbac.Index {
 	s := rbac.NewStore()
-	s.ReplaceClusterRoles(o.clusterRoles)
-	s.ReplaceRoles(o.roles)
-	s.ReplaceClusterRoleBindings(o.clusterRoleBindings)
-	s.ReplaceRoleBindings(o.roleBindings)
+	s.ReplaceClusterRoles(o.ClusterRoles)
+	s.ReplaceRoles(o.Roles)
+	s.ReplaceClusterRoleBindings(o.ClusterRoleBindings)
+	s.ReplaceRoleBindings(o.RoleBindings)
 	return s.Snapshot()
 }
 
 // dangling returns a sentence for each binding whose role is not there: it grants nothing here, and maybe something in a cluster.
-func (o *rbacObjects) dangling() []string {
+func dangling(o *rbacObjects) []string {
 	known := map[string]bool{}
-	for i := range o.roles {
-		known[rbac.KindRole+"/"+o.roles[i].Namespace+"/"+o.roles[i].Name] = true
+	for i := range o.Roles {
+		known[rbac.KindRole+"/"+o.Roles[i].Namespace+"/"+o.Roles[i].Name] = true
 	}
-	for i := range o.clusterRoles {
-		known[rbac.KindClusterRole+"//"+o.clusterRoles[i].Name] = true
+	for i := range o.ClusterRoles {
+		known[rbac.KindClusterRole+"//"+o.ClusterRoles[i].Name] = true
 	}
 	var out []string
 	note := func(kind string, meta *metav1.ObjectMeta, ref rbacv1.RoleRef) {
@@ -50,11 +43,11 @@ func (o *rbacObjects) dangling() []string {
 			out = append(out, fmt.Sprintf("%s %s refers to %s %s, which is not there: what it grants is unknown", kind, name, ref.Kind, ref.Name))
 		}
 	}
-	for i := range o.clusterRoleBindings {
-		note(rbac.KindClusterRoleBinding, &o.clusterRoleBindings[i].ObjectMeta, o.clusterRoleBindings[i].RoleRef)
+	for i := range o.ClusterRoleBindings {
+		note(rbac.KindClusterRoleBinding, &o.ClusterRoleBindings[i].ObjectMeta, o.ClusterRoleBindings[i].RoleRef)
 	}
-	for i := range o.roleBindings {
-		note(rbac.KindRoleBinding, &o.roleBindings[i].ObjectMeta, o.roleBindings[i].RoleRef)
+	for i := range o.RoleBindings {
+		note(rbac.KindRoleBinding, &o.RoleBindings[i].ObjectMeta, o.RoleBindings[i].RoleRef)
 	}
 	slices.Sort(out)
 	return out

@@ -50,6 +50,8 @@ type reviewOptions struct {
 	templates    []string
 	replay       bool
 	rbacFiles    []string
+	guardFiles   []string
+	excluded     []string
 	suggest      string
 	failOn       []string
 	noProgress   bool
@@ -67,10 +69,14 @@ are read in the order of their events. Level Metadata is enough: saguard writes 
 off, interleaved or garbage are counted and named, and nothing else is lost.
 
 Bypasses are on top: a webhook that failed open, guarded writes without a decision, changes to saguard's own configuration and to the webhook
-configurations, impersonation, exempt users, tokens that were issued, and connections into pods. Those that the log proves are "certain".
+configurations, impersonation, exempt users, tokens that were issued, and connections into pods. Those that the log proves are "certain". With
+both an audit log and saguard's own logs, of all replicas, among the files, decisions that only one of the two has are among them, too: an event
+that is missing, or an annotation that saguard did not write.
 
 --replay asks the permissions of every decision again, of the cluster's RBAC or of the RBAC in --rbac files, and lists what would newly be
-denied and newly be allowed. --suggest-rbac prints, instead of the review, the least roles that allow what happened ("allowed"), or also what
+denied and newly be allowed. With --guards, ServiceAccountGuards and PolicyBands that are only proposed, every request is judged by the
+webhook's own checks under those guards instead: by its body where the log has it (level Request or RequestResponse), else by what saguard's
+annotations say. What neither tells is not judged, and counted by why; nothing is guessed. --suggest-rbac prints, instead of the review, the least roles that allow what happened ("allowed"), or also what
 was refused ("all"), to be read and then applied.
 
 Exit code: 0, or with --fail-on 3 if there is a finding of one of those kinds: "bypass" (a guarded write that certainly went around saguard),
@@ -86,6 +92,9 @@ Exit code: 0, or with --fail-on 3 if there is a finding of one of those kinds: "
 
   # What would break if these roles were applied
   kubectl saguard review audit.log --replay --rbac proposed/ --fail-on newly-denied
+
+  # What these guards would have refused
+  kubectl saguard review audit.log --replay --guards proposed/ -o wide
 
   # The roles that a team needs for what it did
   kubectl saguard review audit.log --user 'system:serviceaccount:ci:*' --suggest-rbac=allowed
@@ -108,6 +117,8 @@ Exit code: 0, or with --fail-on 3 if there is a finding of one of those kinds: "
 	f.StringSliceVar(&o.templates, "workload", nil, "Further resources (plural names) that run pods, as guards configure them.")
 	f.BoolVar(&o.replay, "replay", false, "Ask the permissions again, of the cluster's RBAC or of --rbac.")
 	f.StringSliceVar(&o.rbacFiles, "rbac", nil, "Files or directories with the RBAC that --replay asks, instead of the cluster's.")
+	f.StringSliceVar(&o.guardFiles, "guards", nil, "Files or directories with ServiceAccountGuards, PolicyBands, policies and namespaces that --replay judges by, instead of what saguard asked then.")
+	f.StringSliceVar(&o.excluded, "exclude-namespace", []string{"saguard-system"}, "Namespaces that --guards never guard; kube-system always is one.")
 	f.StringVar(&o.suggest, "suggest-rbac", "", `Print roles instead of the review: "allowed" or "all".`)
 	f.StringSliceVar(&o.failOn, "fail-on", nil, "Exit with 3 if there is a finding of these kinds: "+strings.Join(failKinds(), ", ")+".")
 	f.BoolVar(&o.noProgress, "no-progress", false, "No progress bar on standard error.")
@@ -135,7 +146,13 @@ func (o *reviewOptions) run(ctx context.Context, files []string) error {
 			return err
 		}
 	}
-	b := review.New(review.Options{Filter: filter, Unguarded: o.unguarded, Replay: o.replay || o.suggest != ""})
+	options := review.Options{Filter: filter, Unguarded: o.unguarded, Beside: len(files) > 1, Replay: o.replay || o.suggest != ""}
+	if len(o.guardFiles) > 0 {
+		if options.Propose, err = o.propose(ctx, index); err != nil {
+			return err
+		}
+	}
+	b := review.New(options)
 	reader := auditlog.NewReader(auditlog.Guarded(o.templates...))
 	if err := o.read(ctx, reader, b, files); err != nil {
 		return err
@@ -146,7 +163,10 @@ func (o *reviewOptions) run(ctx context.Context, files []string) error {
 		return o.printSuggestions(b)
 	}
 	if o.replay {
-		replay := b.Replay(func(s identity.Subject, q rbac.Question) bool { _, ok := index.Authorize(s, q); return ok })
+		replay := b.Proposed()
+		if options.Propose == nil {
+			replay = b.Replay(func(s identity.Subject, q rbac.Question) bool { _, ok := index.Authorize(s, q); return ok })
+		}
 		result.Replay = &replay
 	}
 	if err := o.print(result); err != nil {
@@ -188,6 +208,9 @@ func (o *reviewOptions) filter(now time.Time) (review.Filter, error) {
 	if len(o.rbacFiles) > 0 && !o.replay {
 		return f, errors.New("--rbac: needs --replay")
 	}
+	if len(o.guardFiles) > 0 && !o.replay {
+		return f, errors.New("--guards: needs --replay")
+	}
 	return f, f.Validate()
 }
 
@@ -213,7 +236,7 @@ func (o *reviewOptions) index(ctx context.Context) (*rbac.Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return objects.index(), nil
+	return indexOf(objects), nil
 }
 
 func (o *reviewOptions) read(ctx context.Context, reader *auditlog.Reader, b *review.Builder, files []string) error {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,24 +55,14 @@ func (r reviewReport) summary() string {
 }
 
 func (r reviewReport) notes() []string {
-	notes := append([]string(nil), r.Notes...)
-	for _, c := range []struct {
-		n    int64
-		what string
-	}{
-		{r.Read.Malformed, "lines could not be read"},
-		{r.Read.Incomplete, "files end in the middle of a line"},
-		{r.Read.Oversize, "lines are too long and were passed over"},
-		{r.Read.UnknownVersion, "events or records are of a version that is not known"},
-		{r.Read.Truncated, "events lack their bodies: the API server truncated them"},
-		{r.Read.Backwards, "events are more than a minute older than the one in front of them"},
-	} {
-		if c.n > 0 {
-			notes = append(notes, fmt.Sprintf("%d %s", c.n, c.what))
-		}
-	}
+	notes := append(slices.Clone(r.Notes), r.Read.Problems()...)
 	for _, e := range r.Read.Examples {
 		notes = append(notes, e.At.String()+": "+e.Why)
+	}
+	if r.Replay != nil {
+		for _, why := range slices.Sorted(maps.Keys(r.Replay.NotJudged)) {
+			notes = append(notes, fmt.Sprintf("%d requests were not judged: %s", r.Replay.NotJudged[why], why))
+		}
 	}
 	for view, n := range r.NotShown {
 		notes = append(notes, fmt.Sprintf("%d more rows of %s are not shown", n, view))
@@ -139,9 +131,13 @@ func (r reviewReport) views() []reviewView {
 		title string
 		rows  []review.Replayed
 	}{{"NEWLY DENIED", r.Replay.NewlyDenied}, {"NEWLY ALLOWED", r.Replay.NewlyAllowed}} {
-		t := table(column("Enforced"), column("Permissions"))
+		t := table(column("Enforced"), column(map[bool]string{true: "Reasons", false: "Permissions"}[r.Replay.NotJudged != nil]))
 		for i := range v.rows {
-			add(t, &v.rows[i].Request, yesNo(v.rows[i].Enforced), tuples(v.rows[i].Permissions))
+			why := tuples(v.rows[i].Permissions)
+			if len(v.rows[i].Reasons) > 0 {
+				why = strings.Join(v.rows[i].Reasons, "; ")
+			}
+			add(t, &v.rows[i].Request, yesNo(v.rows[i].Enforced), why)
 		}
 		out = append(out, reviewView{v.title, t})
 	}

@@ -24,8 +24,8 @@ func NewCommand(o Options) *cobra.Command {
 saguard's permissions are plain RBAC rules, and these commands ask for them, grant them and check manifests against them,
 on a cluster or on files (-f).
 
-Exit codes: 0 the command did what it was asked; 1 it could not, and says why on standard error; 3 the checks of "check" and
-"lint" found something. "diff" has the exit codes of kubectl diff: 0 no difference, 1 differences, 2 it could not.
+Exit codes: 0 the command did what it was asked; 1 it could not, and says why on standard error; 3 the checks of "check",
+"lint" and "scan" found something. "diff" has the exit codes of kubectl diff: 0 no difference, 1 differences, 2 it could not.
 
 Shell completion: "kubectl saguard completion SHELL" prints the script for kubectl-saguard. For completion behind kubectl, put
 an executable kubectl_complete-saguard into the PATH that runs: kubectl-saguard __complete "$@"`,
@@ -44,6 +44,7 @@ an executable kubectl_complete-saguard into the PATH that runs: kubectl-saguard 
 		newGrant(flags, o.Streams),
 		newCheck(flags, o.Streams),
 		newLint(flags, o.Streams),
+		newScan(flags, o.Streams, o.Version),
 		newVerdict(flags, o.Streams),
 		newMap(flags, o.Streams),
 		newDiff(flags, o.Streams),

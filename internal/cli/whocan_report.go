@@ -48,27 +48,10 @@ type whoCanHolder struct {
 	Rule    *int        `json:"rule,omitempty"`
 }
 
-type objectName struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-}
-
-func (n *objectName) String() string {
-	switch {
-	case n == nil:
-		return "-"
-	case n.Namespace != "":
-		return n.Kind + " " + n.Namespace + "/" + n.Name
-	default:
-		return n.Kind + " " + n.Name
-	}
-}
-
 // whoCan answers "who can". Of a label that is asked for without an account, grants bound to one account are listed too, with that
 // account: to leave them out would say that their holders cannot put the label anywhere.
 func whoCan(o *rbacObjects, p permission, namespace string) *whoCanReport {
-	index, questions := o.index(), p.questions(namespace)
+	index, questions := indexOf(o), p.questions(namespace)
 	q := questions[0]
 	r := &whoCanReport{
 		TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "WhoCan"},
@@ -88,7 +71,7 @@ func whoCan(o *rbacObjects, p permission, namespace string) *whoCanReport {
 		r.Holders = append(r.Holders, newHolder(h, ""))
 	}
 	if p.kind == kindLabel && p.verb == rbac.VerbUse && p.account == "" {
-		for _, account := range o.boundAccounts() {
+		for _, account := range boundAccounts(o) {
 			bound := p
 			bound.account = account
 			for _, h := range holders(index, bound.questions(namespace)) {
@@ -135,7 +118,7 @@ func newHolder(h rbac.Holder, account string) whoCanHolder {
 }
 
 // boundAccounts returns the accounts that some resourceName of a label grant is bound to, sorted.
-func (o *rbacObjects) boundAccounts() []string {
+func boundAccounts(o *rbacObjects) []string {
 	accounts := map[string]bool{}
 	collect := func(rules []rbacv1.PolicyRule) {
 		for i := range rules {
@@ -146,11 +129,11 @@ func (o *rbacObjects) boundAccounts() []string {
 			}
 		}
 	}
-	for i := range o.roles {
-		collect(o.roles[i].Rules)
+	for i := range o.Roles {
+		collect(o.Roles[i].Rules)
 	}
-	for i := range o.clusterRoles {
-		collect(o.clusterRoles[i].Rules)
+	for i := range o.ClusterRoles {
+		collect(o.ClusterRoles[i].Rules)
 	}
 	return slices.Sorted(maps.Keys(accounts))
 }

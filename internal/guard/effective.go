@@ -24,6 +24,16 @@ func (e Effective) Guards() []string {
 	return names
 }
 
+// ExemptsGroups reports whether a guard that holds exempts the members of some group.
+func (e Effective) ExemptsGroups() bool {
+	for _, c := range e.guards {
+		if len(c.spec.Exempt.Groups) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // LabelMode returns the mode of check label-use for a service-account label key; Off where no guard guards the key.
 func (e Effective) LabelMode(key string) v1alpha1.Mode {
 	mode := v1alpha1.ModeOff

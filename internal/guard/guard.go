@@ -104,6 +104,26 @@ func (s *Set) GuardedKeys(name string) []string {
 	return nil
 }
 
+// Only returns the set of the one guard of that name, which holds as it does among the others; it is empty if there is none.
+func (s *Set) Only(name string) *Set {
+	if s == nil {
+		return &Set{}
+	}
+	return &Set{policyKeys: s.policyKeys, guards: slices.DeleteFunc(slices.Clone(s.guards), func(c compiled) bool { return c.name != name })}
+}
+
+// Names returns the names of all guards, sorted.
+func (s *Set) Names() []string {
+	if s == nil {
+		return nil
+	}
+	names := make([]string, len(s.guards))
+	for i := range s.guards {
+		names[i] = s.guards[i].name
+	}
+	return names
+}
+
 // NeedsNamespaceLabels reports whether the labels of a namespace make a difference to some guard.
 func (s *Set) NeedsNamespaceLabels() bool {
 	if s == nil {

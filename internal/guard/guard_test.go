@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -209,5 +210,29 @@ func TestPolicyKeysCountInTheirNamespaces(t *testing.T) {
 	}
 	if got := set.GuardedKeys("b"); len(got) > 0 {
 		t.Errorf("a guard that does not ask for them guards %v", got)
+	}
+}
+
+// Taken alone, a guard holds as it does among the others.
+func TestOneGuardAlone(t *testing.T) {
+	all := compile(t, guard.PolicyKeys{"": {"zone"}},
+		named("a", v1alpha1.ServiceAccountGuardSpec{Labels: &v1alpha1.LabelGuard{Mode: v1alpha1.ModeEnforce, FromPolicies: true}}),
+		named("b", v1alpha1.ServiceAccountGuardSpec{Workloads: &v1alpha1.WorkloadGuard{Mode: v1alpha1.ModeWarn}, Exempt: v1alpha1.Exemption{Groups: []string{"sre"}}}),
+	)
+	for name, want := range map[string]struct {
+		zone, workloads v1alpha1.Mode
+		groups          bool
+	}{"a": {zone: v1alpha1.ModeEnforce, workloads: v1alpha1.ModeOff}, "b": {zone: v1alpha1.ModeOff, workloads: v1alpha1.ModeWarn, groups: true}, "c": {zone: v1alpha1.ModeOff, workloads: v1alpha1.ModeOff}} {
+		e := all.Only(name).ForNamespace("prod", nil, identity.Subject{User: "alice"})
+		if e.LabelMode("zone") != want.zone || e.Workloads() != want.workloads || e.ExemptsGroups() != want.groups {
+			t.Errorf("%s: %s, %s, exempts groups %v", name, e.LabelMode("zone"), e.Workloads(), e.ExemptsGroups())
+		}
+	}
+	if names := all.Names(); !slices.Equal(names, []string{"a", "b"}) || len(all.Only("c").Names()) > 0 {
+		t.Errorf("names %q", names)
+	}
+	var none *guard.Set
+	if len(none.Names()) > 0 || !none.Only("a").Empty() {
+		t.Error("no set has guards")
 	}
 }

@@ -74,6 +74,19 @@ func IsTemplateController(user string) bool {
 	return user == controllerManager || len(controllerCreations[user]) > 0
 }
 
+// TemplateController returns the built-in controller whose work it is to make c out of its owner; false if there is none.
+func TemplateController(c Creation) (user string, ok bool) {
+	if c.OwnerKind == "" {
+		return "", false
+	}
+	for user, all := range controllerCreations {
+		if slices.Contains(all, c) {
+			return user, true // of an owner's kind there is one
+		}
+	}
+	return "", false
+}
+
 // CreatesFromTemplates reports whether user is the built-in controller whose work it is to make c: whoever wrote the
 // template was judged then, and the controller adds nothing of anybody else's. No other user is ever that, whatever its
 // namespace and groups.

@@ -69,3 +69,17 @@ func TestNodeName(t *testing.T) {
 		})
 	}
 }
+
+// The controller that is found for an object is one that may make it; without an owner there is none.
+func TestTemplateControllers(t *testing.T) {
+	pod := identity.Creation{Resource: "pods", OwnerGroup: "apps", OwnerKind: "ReplicaSet"}
+	user, ok := identity.TemplateController(pod)
+	if !ok || user != "system:serviceaccount:kube-system:replicaset-controller" || !identity.CreatesFromTemplates(user, pod) {
+		t.Errorf("%q, %v", user, ok)
+	}
+	for _, c := range []identity.Creation{{}, {Resource: "pods"}, {Resource: "pods", OwnerGroup: "apps", OwnerKind: "Deployment"}, {Resource: "pods", OwnerGroup: "example.com", OwnerKind: "ReplicaSet"}} {
+		if user, ok := identity.TemplateController(c); ok {
+			t.Errorf("%+v: %q", c, user)
+		}
+	}
+}

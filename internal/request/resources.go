@@ -1,4 +1,4 @@
-package cli
+package request
 
 import (
 	"fmt"
@@ -7,16 +7,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// resourceOf says which resource holds the objects of a kind, and whether they live in namespaces.
-type resourceOf func(schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced bool, err error)
+// ResourceOf says which resource holds the objects of a kind, and whether they live in namespaces.
+type ResourceOf func(schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced bool, err error)
 
-// mapped asks a cluster's discovery. A kind that is not served, maybe because its CRD is applied along with it, is guessed: to leave it
+// Mapped asks a cluster's discovery. A kind that is not served, maybe because its CRD is applied along with it, is guessed: to leave it
 // out would be to let it pass.
-func mapped(mapper meta.RESTMapper) resourceOf {
+func Mapped(mapper meta.RESTMapper) ResourceOf {
 	return func(gvk schema.GroupVersionKind) (schema.GroupVersionResource, bool, error) {
 		m, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 		if meta.IsNoMatchError(err) {
-			return guessed(gvk)
+			return Guessed(gvk)
 		}
 		if err != nil {
 			return schema.GroupVersionResource{}, false, fmt.Errorf("find resource of %s: %w", gvk, err)
@@ -25,9 +25,9 @@ func mapped(mapper meta.RESTMapper) resourceOf {
 	}
 }
 
-// guessed does without a cluster: the resource is the kind's plural, which holds for every kind that a check looks at, and what is not
+// Guessed does without a cluster: the resource is the kind's plural, which holds for every kind that a check looks at, and what is not
 // known to be cluster-scoped lives in a namespace.
-func guessed(gvk schema.GroupVersionKind) (schema.GroupVersionResource, bool, error) {
+func Guessed(gvk schema.GroupVersionKind) (schema.GroupVersionResource, bool, error) {
 	resource, _ := meta.UnsafeGuessKindToResource(gvk)
 	return resource, !clusterScoped(gvk.GroupKind()), nil
 }

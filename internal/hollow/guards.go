@@ -1,4 +1,4 @@
-package cli
+package hollow
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -8,8 +8,8 @@ import (
 	"github.com/saguard/saguard/internal/identity"
 )
 
-// guardModes tells how hard the checks are, by namespace.
-type guardModes struct {
+// GuardModes tells how hard the checks are, by namespace.
+type GuardModes struct {
 	set *guard.Set
 	// namespaces are all there are, by name, with their labels.
 	namespaces map[string]map[string]string
@@ -17,15 +17,16 @@ type guardModes struct {
 	selective bool
 }
 
-func newGuardModes(guards []v1alpha1.ServiceAccountGuard, namespaces map[string]map[string]string) guardModes {
+// NewGuardModes compiles guards; namespaces are all there are, by name, with their labels.
+func NewGuardModes(guards []v1alpha1.ServiceAccountGuard, namespaces map[string]map[string]string) GuardModes {
 	set, _ := guard.Compile(guards)
-	return guardModes{set: set, namespaces: namespaces, selective: set.NeedsNamespaceLabels()}
+	return GuardModes{set: set, namespaces: namespaces, selective: set.NeedsNamespaceLabels()}
 }
 
-// weakest returns the weakest mode of a check in namespace, or over all namespaces if that is "". kube-system is never guarded and not
+// Weakest returns the weakest mode of a check in namespace, or over all namespaces if that is "". kube-system is never guarded and not
 // counted. Exemptions are not looked at: who is exempt is written in the guard for all to read. What is not known is Off (fails
 // closed: it is reported as open).
-func (m *guardModes) weakest(check, namespace string) v1alpha1.Mode {
+func (m *GuardModes) Weakest(check, namespace string) v1alpha1.Mode {
 	if namespace != "" {
 		labels, ok := m.namespaces[namespace]
 		if namespace == metav1.NamespaceSystem || !ok && m.selective {
@@ -43,12 +44,12 @@ func (m *guardModes) weakest(check, namespace string) v1alpha1.Mode {
 	return weakest
 }
 
-func (m *guardModes) mode(check string, labels map[string]string) v1alpha1.Mode {
+func (m *GuardModes) mode(check string, labels map[string]string) v1alpha1.Mode {
 	effective := m.set.ForNamespace("", labels, identity.Subject{})
 	switch check {
-	case judgedByConnect:
+	case JudgedByConnect:
 		return effective.Connect()
-	case judgedByToken:
+	case JudgedByToken:
 		return effective.Tokens()
 	default:
 		return v1alpha1.ModeOff
