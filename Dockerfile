@@ -1,7 +1,7 @@
 # Two images from one file: `docker build --target webhook .` and `docker build --target agent .`.
-# Both hold one static binary and the certificates of public authorities, nothing else: no shell, no package manager.
-# They run as a user without a name, write nothing to their root file system, and can be built for another platform
-# without emulation.
+# Both hold one static binary, the certificates of public authorities and the names of two users, nothing else: no shell, no
+# package manager. They run as nonroot, write nothing to their root file system, and can be built for another platform
+# without emulation. `make release` builds the same images without a container engine; a test compares the two.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
@@ -23,6 +23,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 
 FROM scratch AS base
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY release/rootfs/ /
 USER 65532:65532
 
 FROM base AS agent

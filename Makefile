@@ -18,7 +18,7 @@ DEBIAN := chromium clang-14 conntrack iproute2 iptables jq libbpf-dev linux-libc
 # Linters and generators are dependencies of tools/go.mod, pinned there, built by the go command when first used.
 TOOL := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 # Modules beside the root. e2e/binaries and tools only pin dependencies: they hold no package.
-MODULES := . $(patsubst %/go.mod,%,$(filter-out e2e/binaries/go.mod,$(wildcard e2e/go.mod e2e/*/go.mod)))
+MODULES := . $(patsubst %/go.mod,%,$(filter-out e2e/binaries/go.mod,$(wildcard e2e/go.mod e2e/*/go.mod release/go.mod)))
 BINARIES := $(notdir $(wildcard cmd/*))
 LDFLAGS := -s -w -X main.version=$(VERSION)
 RACE ?= -race
@@ -54,7 +54,7 @@ deps: ## Install the Debian packages that the tests use, where they are missing 
 	export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing
 
 .PHONY: test
-test: deps test-unit test-chart fuzz e2e ## Run every test that CI runs; about 20 minutes the first time, a few after.
+test: deps test-unit test-chart fuzz e2e test-release ## Run every test that CI runs; about 20 minutes the first time, a few after.
 
 .PHONY: test-unit
 test-unit: ## Run the tests of the product's own module, the import law among them, with the race detector.
@@ -69,6 +69,10 @@ e2e: ## Run the tests on a real control plane, which is built from Go modules th
 	$(GO) -C e2e run ./cmd/controlplane build
 	$(GO) -C e2e test -count=1 -timeout 80m -p 2 ./...
 	$(GO) -C e2e/selectorbench test ./...
+
+.PHONY: test-release
+test-release: ## Make a release of stand-ins for every platform, twice, and the webhook's image, and look into both.
+	$(GO) -C release test -count=1 ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for some seconds (FUZZTIME=20000x or a duration).
@@ -95,12 +99,13 @@ bench-node: ## Measure enforcement on this kernel, as root: processor time of pa
 ## @category Code
 
 .PHONY: generate
-generate: ## Write all generated files: deep copies, CRDs, Calico's CRDs for the tests, the BPF program. Floats because Calico's order is one.
+generate: ## Write all generated files: deep copies, CRDs, Calico's CRDs for the tests, the BPF program, docs/reference. Floats because Calico's order is one.
 	$(GO) generate ./enforce/bpf
 	$(TOOL) controller-gen object paths=./api/... crd:allowDangerousTypes=true output:crd:dir=charts/saguard/files/crds
 	@crds=$$(mktemp -d); trap 'rm -rf "$$crds"' EXIT; \
 	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=github.com/projectcalico/api/pkg/apis/projectcalico/v3 output:crd:dir="$$crds"; \
 	$(GO) -C e2e run ./cmd/calicocrds "$$crds" testdata/calico-crds
+	$(GO) -C e2e run ./cmd/reference
 
 .PHONY: verify
 verify: verify-generate verify-modules ## Check that generated files and module files are current; never writes to the checkout.
@@ -130,10 +135,27 @@ image: ## Build the images saguard/webhook and saguard/agent with docker.
 	docker build --target webhook --build-arg VERSION=$(VERSION) -t saguard/webhook:$(VERSION) .
 	docker build --target agent --build-arg VERSION=$(VERSION) -t saguard/agent:$(VERSION) .
 
+# A version that somebody gives; else that of the commit, which git describe does not spell as a version should be.
+RELEASE := $(if $(filter-out file,$(origin VERSION)),-version '$(VERSION)')
+
+.PHONY: release
+release: ## Build what is published of HEAD into dist/: binaries, images, chart, bills of materials, sums. VERSION=vX.Y.Z, or its tag.
+	rm -rf dist
+	$(GO) -C release run ./cmd/release make -repo '$(CURDIR)' $(RELEASE) '$(CURDIR)/dist'
+
+.PHONY: verify-release
+verify-release: ## Build the release of HEAD twice, in two folders with two build caches, and compare every byte; about 20 minutes.
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; $(GO) -C release build -o "$$work/release" ./cmd/release; \
+	for i in first second; do \
+		mkdir -p "$$work/$$i/tmp"; \
+		GOCACHE="$$work/$$i/cache" TMPDIR="$$work/$$i/tmp" "$$work/release" make -repo '$(CURDIR)' $(RELEASE) "$$work/$$i/dist"; \
+	done; \
+	"$$work/release" same "$$work/first/dist" "$$work/second/dist"; cat "$$work/first/dist/SHA256SUMS"
+
 .PHONY: chart
 chart: ## Print the manifests of the chart with its default values.
 	@$(GO) -C e2e/chart run ./cmd/render --chart ../../charts/saguard --namespace saguard-system
 
 .PHONY: clean
 clean: ## Remove what the targets above built.
-	rm -rf bin
+	rm -rf bin dist
