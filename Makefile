@@ -70,6 +70,10 @@ e2e: ## Run the tests on a real control plane, which is built from Go modules th
 	$(GO) -C e2e test -count=1 -timeout 80m -p 2 ./...
 	$(GO) -C e2e/selectorbench test ./...
 
+.PHONY: drills
+drills: ## Play the failure drills on the real API server, and print what each lost.
+	$(GO) -C e2e test -v -count=1 -timeout 10m ./drills
+
 .PHONY: test-release
 test-release: ## Make a release of stand-ins for every platform, twice, and the webhook's image, and look into both.
 	$(GO) -C release test -count=1 ./...

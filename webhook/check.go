@@ -43,6 +43,8 @@ type Judged struct {
 	Outcome rbac.Outcome
 	// Err says that RBAC could not answer; Outcome is then not met.
 	Err error
+	// unasked says that this stands for the findings after the last that was asked for.
+	unasked bool
 }
 
 // violated reports that the finding's rule does not hold. Only an answer that is there and says so clears it.
@@ -109,7 +111,7 @@ func judgeFindings(ctx context.Context, check string, findings []Finding, s iden
 		out = append(out, j)
 	}
 	for _, mode := range slices.Sorted(maps.Keys(left)) {
-		out = append(out, Judged{Check: check, Finding: Finding{
+		out = append(out, Judged{Check: check, unasked: true, Finding: Finding{
 			Mode: mode, Attempt: fmt.Sprintf("do %d things more that this request asks for", left[mode]),
 			Rule: "whether you hold the permissions for them was not asked any more",
 		}})

@@ -55,6 +55,7 @@ type Handler struct {
 	checks     []Check
 	mutations  []Mutation
 	sightings  sightings
+	admitted   *intake
 }
 
 // New returns a handler, or an error that names what is missing.
@@ -69,7 +70,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		world: o.World, authorizer: o.Authorizer, recorder: o.Recorder, metrics: o.Metrics, log: o.Log, now: o.Now,
-		excluded: map[string]bool{}, checks: o.Checks, mutations: o.Mutations,
+		excluded: map[string]bool{}, checks: o.Checks, mutations: o.Mutations, admitted: newIntake(),
 	}
 	for _, ns := range o.ExcludedNamespaces {
 		h.excluded[ns] = true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/internal/decision"
+	"github.com/saguard/saguard/rbac"
 )
 
 // Offline judges requests that no API server has sent: manifests before they are applied, objects that are there already. Facts,
@@ -65,10 +66,20 @@ type Violation struct {
 	Field string
 	// Message is the sentence that a denial has for it.
 	Message string
+	// Attempt completes "may not ...".
+	Attempt string
+	// Rule is why no permission is enough; "" where one is.
+	Rule string
+	// Missing are the permissions that were answered "no" and would do; nil if Rule says why, or RBAC could not be asked.
+	Missing []rbac.Question
+	// Unmet is the formula of them in words.
+	Unmet string
 	// CanI are the `kubectl auth can-i` lines of the permissions that are missing.
 	CanI []string
 	// Unanswered says that RBAC could not be asked.
 	Unanswered bool
+	// Unasked says that this stands for further findings, whose permissions were not asked for any more.
+	Unasked bool
 }
 
 // Violations returns the findings that do not hold, of every mode, in the order of the checks.
@@ -79,7 +90,10 @@ func (d *Decision) Violations() []Violation {
 		if !j.violated() || j.Mode.Normalize() == v1alpha1.ModeOff {
 			continue
 		}
-		v := Violation{Check: j.Check, Mode: j.Mode.Normalize(), Message: j.sentence(), Unanswered: j.Err != nil}
+		v := Violation{
+			Check: j.Check, Mode: j.Mode.Normalize(), Message: j.sentence(), Unanswered: j.Err != nil,
+			Attempt: j.Attempt, Rule: j.Rule, Missing: j.Outcome.Missing, Unasked: j.unasked, Unmet: j.Outcome.Unmet.String(),
+		}
 		if j.Field != nil {
 			v.Field = j.Field.String()
 		}

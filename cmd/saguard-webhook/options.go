@@ -24,6 +24,7 @@ type options struct {
 	pprofAddress     string
 	certDir          string
 	clientCA         string
+	certificate      certificateOptions
 	authorization    string
 	denyTTL          time.Duration
 	logLevel         string
@@ -31,6 +32,7 @@ type options struct {
 	identity         string
 	excluded         []string
 	apiQPS, apiBurst int
+	scanInterval     time.Duration
 }
 
 // The values of --authorization.
@@ -52,6 +54,7 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*options, 
 	fs.StringVar(&o.pprofAddress, "pprof-bind-address", "", "Address of Go's profiler; empty turns it off.")
 	fs.StringVar(&o.certDir, "cert-dir", "/etc/saguard/tls", "Folder with tls.crt and tls.key, read again when they change.")
 	fs.StringVar(&o.clientCA, "client-ca-name", "", "File in --cert-dir with the CA that the API server's client certificate must come from; empty asks for none.")
+	o.certificate.flags(fs)
 	fs.StringVar(&o.authorization, "authorization", authorizationRBAC, "Who answers first: RBAC (the index in memory, then SubjectAccessReview for what it does not allow) or SubjectAccessReview alone, for clusters that chain a denying authorizer before RBAC.")
 	fs.DurationVar(&o.denyTTL, "authorization-deny-ttl", rbac.MaxDenyTTL, "How long a denial by SubjectAccessReview is remembered, at most 5s.")
 	fs.StringVar(&o.logLevel, "log-level", "info", "error, info or debug.")
@@ -61,6 +64,7 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*options, 
 	fs.StringSliceVar(&o.excluded, "exclude-namespace", nil, "Further namespaces that are never guarded; kube-system always is.")
 	fs.IntVar(&o.apiQPS, "kube-api-qps", 500, "Requests a second to the API server.")
 	fs.IntVar(&o.apiBurst, "kube-api-burst", 1000, "Requests to the API server in a burst.")
+	fs.DurationVar(&o.scanInterval, "scan-interval", time.Hour, "Time between two scans for what exists and would be refused today, on the replica that writes status; at least 1s, 0 turns them off.")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return nil, nil
@@ -96,8 +100,13 @@ func parse(args []string, getenv func(string) string, out io.Writer) (*options, 
 		return nil, fmt.Errorf("--authorization-deny-ttl: %s: want 0s to %s", o.denyTTL, rbac.MaxDenyTTL)
 	case o.namespace == "":
 		return nil, errors.New("--namespace: needed, or $POD_NAMESPACE: the webhook must know the namespace it must not guard")
+	case o.scanInterval != 0 && o.scanInterval < time.Second:
+		return nil, fmt.Errorf("--scan-interval: %s: want 0, or at least 1s", o.scanInterval)
 	case o.apiQPS < 1 || o.apiBurst < o.apiQPS:
 		return nil, fmt.Errorf("--kube-api-qps %d, --kube-api-burst %d: want 1 <= qps <= burst", o.apiQPS, o.apiBurst)
+	}
+	if err := o.certificate.check(o.clientCA, o.certDir); err != nil {
+		return nil, err
 	}
 	return o, nil
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -19,12 +17,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/saguard/saguard/api/v1alpha1"
 	"github.com/saguard/saguard/audit"
@@ -77,66 +73,56 @@ func serve(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	certificates, err := certwatcher.New(filepath.Join(o.certDir, "tls.crt"), filepath.Join(o.certDir, "tls.key"))
+	serving, err := newServing(cfg, o, log)
 	if err != nil {
-		return fmt.Errorf("load serving certificate: %w", err)
+		return err
 	}
+	defer serving.end()
 	mgr, err := ctrl.NewManager(cfg, manager.Options{
 		Logger:                 log,
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: "0", // internal/run serves probes, which say more than pass and fail
 		PprofBindAddress:       o.pprofAddress,
-		WebhookServer: ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: o.clientCA,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-				c.MinVersion = tls.VersionTLS13
-				c.GetCertificate = certificates.GetCertificate
-			}},
-		}),
 	})
 	if err != nil {
 		return fmt.Errorf("create manager: %w", err)
 	}
-	server := mgr.GetWebhookServer()
-	server.Register(webhook.PathValidate, handler.ValidateHTTP())
-	server.Register(webhook.PathMutate, handler.MutateHTTP())
+	server := newServer(o, handler, serving, log.WithName("server"))
+	server.Leave = func() bool { return watcher.WhyNotCurrent() != "" }
 
-	metrics.Registry.MustRegister(watcher.Collector(), run.CertificateExpiry(certificates.GetCertificate))
-	listening := server.StartedChecker()
+	metrics.Registry.MustRegister(watcher.Collector(), server.Collector(), run.CertificateExpiry(serving.get))
+	metrics.Registry.MustRegister(serving.collectors...)
 	health := &run.Health{
 		Address: o.healthAddress,
 		Probes: map[string]run.Probe{
 			"caches":      watcher.WhyStale,
-			"certificate": run.Certificate(certificates.GetCertificate, time.Now),
-			"listener": func() string {
-				if err := listening(nil); err != nil {
-					return err.Error()
-				}
-				return ""
-			},
+			"certificate": run.Certificate(serving.get, time.Now),
+			"listener":    server.WhyNot,
 		},
-		Notes: []run.Probe{watcher.Notes, func() string {
-			if o.clientCA == "" {
-				return "no client certificate is asked for: whoever reaches the port can ask, and leave records (webhook.clientCAName)"
-			}
-			return ""
-		}, func() string {
+		Notes: append(serving.notes, watcher.Notes, func() string {
 			if cluster.Guards().Empty() {
 				return "there is no ServiceAccountGuard: nothing is enforced"
 			}
 			return ""
-		}},
+		}),
 	}
+	metrics.Registry.MustRegister(health.Collector("webhook"))
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
 	writer := &status.Writer{Cluster: cluster, TemplateSightings: handler.TemplateSightings, Client: api, Log: log.WithName("status"), Now: time.Now, Ticks: ticker.C}
-	leader := &run.Leader{Config: cfg, Namespace: o.namespace, Name: "saguard-webhook", Identity: o.identity, Lead: writer.Run}
-	for _, part := range []manager.Runnable{watcher, health, everywhere{certificates}, leader} {
+	lead, err := withScan(cfg, o, cluster, log, writer.Run)
+	if err != nil {
+		return err
+	}
+	leader := &run.Leader{Config: cfg, Namespace: o.namespace, Name: "saguard-webhook", Identity: o.identity, Lead: lead, Log: log.WithName("leader")}
+	for _, part := range append(serving.parts, watcher, health, server, leader) {
 		if err := mgr.Add(part); err != nil {
 			return fmt.Errorf("add %T: %w", part, err)
 		}
 	}
-	return mgr.Start(ctx)
+	running, end := lifetime(ctx, server.Drain)
+	defer end()
+	return mgr.Start(running)
 }
 
 // everywhere makes a part run on every replica, which is not the manager's default.
@@ -180,6 +166,8 @@ func memory(cfg *rest.Config, log logr.Logger) (*state.Cluster, *watch.Watcher, 
 		log.Info("policy has selectors that do not parse; the keys they mean are not guarded", "resource", id.Resource, "namespace", id.Namespace, "name", id.Name, "selectors", n)
 	})
 	watcher = watch.New(api, log.WithName("watch"), time.Now, slices.Concat(sources, watch.Advice(cluster), []watch.Source{watch.Pods(cluster, podAPI)})...)
+	// There are a few replicas, and what they have not heard of they allow.
+	watcher.RetryAtMost = time.Second
 	return cluster, watcher, api, nil
 }
 

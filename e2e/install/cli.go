@@ -12,7 +12,7 @@ import (
 
 // BuildCLI compiles kubectl-saguard for Saguard.
 func (i *Installation) BuildCLI(ctx context.Context) error {
-	return build(ctx, i.root, "./cmd/kubectl-saguard", i.path("kubectl-saguard"))
+	return buildProduct(ctx, i.root, "./cmd/kubectl-saguard", i.path("kubectl-saguard"))
 }
 
 // Saguard runs kubectl-saguard as the user of a kubeconfig. An exit code other than 0 is in the output, not an error.

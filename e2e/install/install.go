@@ -36,6 +36,9 @@ type Options struct {
 	// Agent runs the agent too, as the chart's DaemonSet, and installs Calico's CRDs, of which it enforces the policies;
 	// OnNodes only.
 	Agent bool
+	// Replicas is how many webhooks run behind a stand-in for the Service; 0 is one that the API server calls at its own port,
+	// see StartWebhook. Not OnNodes, where the Deployment decides.
+	Replicas int
 	// CLI compiles kubectl-saguard beside the rest; see BuildCLI.
 	CLI bool
 	// Log receives progress.
@@ -53,6 +56,12 @@ type Installation struct {
 	dir      string
 	port     int
 	webhook  *Webhook
+	service  *Service
+	replicas []*Replica
+	// env is of the replicas' environment what the chart takes from the pod.
+	env []string
+	// base are the arguments of the first rendering.
+	base     []string
 	rendered []*unstructured.Unstructured
 	// stop ends what CP is part of; nil means CP alone.
 	stop func(context.Context) error
@@ -77,7 +86,7 @@ func New(ctx context.Context, o Options) (_ *Installation, err error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return build(groupCtx, root, "./cmd/saguard-webhook", i.path("saguard-webhook")) })
+	group.Go(func() error { return buildProduct(groupCtx, root, "./cmd/saguard-webhook", i.path("saguard-webhook")) })
 	group.Go(func() error { return i.buildTools(groupCtx) })
 	// The control plane lives longer than the group, so it must not get the group's context.
 	cp, err := controlplane.Start(ctx, o.ControlPlane)
@@ -107,19 +116,24 @@ func (i *Installation) install(ctx context.Context) error {
 	if _, err := i.Kubectl(ctx, i.Admin, "create", "namespace", Namespace); err != nil {
 		return err
 	}
-	if err := i.prepareWebhook(); err != nil {
+	if err := i.prepareWebhook(ctx); err != nil {
 		return err
 	}
-	if err := i.render(ctx,
+	i.base = []string{
 		"-set", "certificates.source=secret", "-set", "certificates.secretName=saguard-tls",
-		"-set", fmt.Sprintf("webhook.url=https://127.0.0.1:%d", i.port), "-set-file", "webhook.caBundle="+i.path("ca.crt"),
-	); err != nil {
+		"-set", "webhook.url=" + i.WebhookURL(), "-set-file", "webhook.caBundle=" + i.path("ca.crt"),
+	}
+	if err := i.render(ctx, i.base...); err != nil {
 		return err
 	}
 	if err := i.applyObjects(ctx); err != nil {
 		return err
 	}
-	if err := i.StartWebhook(ctx); err != nil {
+	start := i.StartWebhook
+	if i.service != nil {
+		start = i.startReplicas
+	}
+	if err := start(ctx); err != nil {
 		return err
 	}
 	return i.Register(ctx)
@@ -143,7 +157,13 @@ func (i *Installation) Register(ctx context.Context) error {
 }
 
 // render renders the chart with values as arguments of e2e/chart/cmd/render, those of the options last.
-func (i *Installation) render(ctx context.Context, values ...string) error {
+func (i *Installation) render(ctx context.Context, values ...string) (err error) {
+	i.rendered, err = i.objects(ctx, values...)
+	return err
+}
+
+// objects are what render prints.
+func (i *Installation) objects(ctx context.Context, values ...string) ([]*unstructured.Unstructured, error) {
 	args := append([]string{
 		"-chart", filepath.Join(i.root, "charts", "saguard"), "-release", releaseName, "-namespace", Namespace, "-kube-version", "v1.36.3",
 	}, values...)
@@ -154,19 +174,20 @@ func (i *Installation) render(ctx context.Context, values ...string) error {
 	cmd := exec.CommandContext(ctx, i.path("render"), args...)
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("render chart: %w\n%s", err, messages.String())
+		return nil, fmt.Errorf("render chart: %w\n%s", err, messages.String())
 	}
+	var objects []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(&out, 4096)
 	for {
 		obj := &unstructured.Unstructured{}
 		err := decoder.Decode(obj)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return objects, nil
 		}
 		if err != nil {
-			return fmt.Errorf("read rendered chart: %w", err)
+			return nil, fmt.Errorf("read rendered chart: %w", err)
 		}
-		i.rendered = append(i.rendered, obj)
+		objects = append(objects, obj)
 	}
 }
 
@@ -183,7 +204,7 @@ func (i *Installation) apply(ctx context.Context, kinds func(string) bool) error
 	if err != nil {
 		return fmt.Errorf("encode chart: %w", err)
 	}
-	_, err = i.KubectlStdin(ctx, i.Admin, bytes.NewReader(text), "apply", "--server-side", "-f", "-")
+	_, err = i.KubectlStdin(ctx, i.Admin, bytes.NewReader(text), "apply", "--server-side", "--force-conflicts", "-f", "-")
 	return err
 }
 
@@ -192,17 +213,26 @@ func (i *Installation) path(name string) string { return filepath.Join(i.dir, na
 // Close stops everything and removes the folder.
 func (i *Installation) Close(ctx context.Context) error {
 	var errs []error
+	ended := make(chan error, 1)
 	if i.webhook != nil {
-		errs = append(errs, i.StopWebhook(ctx))
+		// The webhook is waiting for its clients to leave: the API server does, by ending.
+		go func() { ended <- i.StopWebhook(ctx) }()
+	} else {
+		ended <- nil
 	}
+	errs = append(errs, i.endReplicas(ctx))
 	switch {
 	case i.stop != nil:
 		errs = append(errs, i.stop(ctx))
 	case i.CP != nil:
 		errs = append(errs, i.CP.Stop(ctx))
 	}
+	errs = append(errs, <-ended)
 	if i.dir != "" {
 		errs = append(errs, os.RemoveAll(i.dir))
+	}
+	if i.service != nil {
+		errs = append(errs, i.service.close())
 	}
 	return errors.Join(errs...)
 }

@@ -39,12 +39,18 @@ func (w *Webhook) Pid() int { return w.cmd.Process.Pid }
 const poll = 50 * time.Millisecond
 
 // prepareWebhook writes what the chart's Secret and service account hold in a cluster with kubelets.
-func (i *Installation) prepareWebhook() error {
-	port, err := freePort()
+func (i *Installation) prepareWebhook(ctx context.Context) (err error) {
+	if i.options.Replicas > 0 {
+		if i.service, err = newService(ctx); err != nil {
+			return err
+		}
+		i.port, err = i.service.port()
+	} else {
+		i.port, err = freePort()
+	}
 	if err != nil {
 		return err
 	}
-	i.port = port
 	pair, err := i.CP.ServingCert(nil, []net.IP{net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
@@ -188,7 +194,11 @@ func (i *Installation) Ready(ctx context.Context) (run.Report, error) {
 
 // Metrics returns the webhook's metrics by name.
 func (i *Installation) Metrics(ctx context.Context) (map[string]*dto.MetricFamily, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+i.webhook.MetricsAddress+"/metrics", nil)
+	return metricsOf(ctx, i.webhook.MetricsAddress)
+}
+
+func metricsOf(ctx context.Context, address string) (map[string]*dto.MetricFamily, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +213,11 @@ func (i *Installation) Metrics(ctx context.Context) (map[string]*dto.MetricFamil
 
 // Counter sums the counters of a name whose labels include those given.
 func (i *Installation) Counter(ctx context.Context, name string, labels map[string]string) (float64, error) {
-	families, err := i.Metrics(ctx)
+	return counterOf(ctx, i.webhook.MetricsAddress, name, labels)
+}
+
+func counterOf(ctx context.Context, address, name string, labels map[string]string) (float64, error) {
+	families, err := metricsOf(ctx, address)
 	if err != nil {
 		return 0, err
 	}

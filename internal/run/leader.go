@@ -2,9 +2,16 @@ package run
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
@@ -20,6 +27,8 @@ type Leader struct {
 	Namespace, Name, Identity string
 	// Lead runs while this replica holds the lease.
 	Lead func(ctx context.Context) error
+	// Log gets what keeps nobody from leading.
+	Log logr.Logger
 }
 
 // The lease's timing: another replica takes over at most leaseDuration after one dies.
@@ -50,6 +59,9 @@ func (l *Leader) Start(ctx context.Context) error {
 			ReleaseOnCancel: true, Name: l.Name,
 			Callbacks: leaderelection.LeaderCallbacks{
 				OnStartedLeading: func(ctx context.Context) {
+					if err := l.own(ctx, client); err != nil {
+						l.Log.Info("lease has no owner, and will be left by an uninstallation", "lease", l.Name, "error", err.Error())
+					}
 					failed <- l.Lead(ctx)
 					cancel()
 				},
@@ -69,6 +81,34 @@ func (l *Leader) Start(ctx context.Context) error {
 			}
 		default:
 		}
+	}
+	return nil
+}
+
+// own makes the service account that this process runs as the owner of the lease: the garbage collector deletes it with the
+// account, and an uninstallation leaves nothing. The chart cannot have the lease among its objects, since Helm refuses to
+// upgrade a release to one that an elector made before.
+func (l *Leader) own(ctx context.Context, client kubernetes.Interface) error {
+	me, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("ask who this is: %w", err)
+	}
+	name, ok := strings.CutPrefix(me.Status.UserInfo.Username, "system:serviceaccount:"+l.Namespace+":")
+	if !ok {
+		return errors.New("not run as a service account of its namespace")
+	}
+	account, err := client.CoreV1().ServiceAccounts(l.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get service account: %w", err)
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": []metav1.OwnerReference{
+		{APIVersion: "v1", Kind: "ServiceAccount", Name: account.Name, UID: account.UID},
+	}}})
+	if err != nil {
+		return fmt.Errorf("encode owner: %w", err)
+	}
+	if _, err := client.CoordinationV1().Leases(l.Namespace).Patch(ctx, l.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("patch lease: %w", err)
 	}
 	return nil
 }

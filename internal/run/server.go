@@ -22,15 +22,18 @@ const (
 	maxConnections = 512
 	// headerTimeout is for the TLS handshake, and again for the header of a request.
 	headerTimeout = 5 * time.Second
-	// idleTimeout is that of the API server's own client.
-	idleTimeout = 90 * time.Second
+	// idleTimeout is longer than that of the API server's own client (90 s), which then is the one that closes: a connection
+	// closed here just when it is taken up again would be a request lost.
+	idleTimeout = 2 * time.Minute
 	// writeTimeout counts from the header of a request: reading, judging (30 s at most) and answering.
 	writeTimeout = 45 * time.Second
 	maxHeader    = 32 << 10
-	// drainQuiet is how long nothing may be asked before the connections are closed, drainAtMost how long that is waited for.
-	drainQuiet, drainAtMost = time.Second, 5 * time.Second
-	// shutdownTimeout is for the requests that are being answered when the connections are closed.
-	shutdownTimeout = 20 * time.Second
+	// drainQuiet is how long nothing may be asked before the connections are closed, since one that is closed while a client
+	// takes it up is a request lost; drainAtMost is how long that is waited for.
+	drainQuiet, drainAtMost = 3 * time.Second, 8 * time.Second
+	// shutdownTimeout is for the requests that are being answered when the connections are closed. With the chart's preStop
+	// of 5 s all of it is within the pod's 30 s.
+	shutdownTimeout = 15 * time.Second
 )
 
 // Server serves HTTP/1.1 over TLS to API servers. Zero values of what is not said to be optional are errors of the caller.
@@ -83,7 +86,7 @@ func (s *Server) Addr() net.Addr {
 
 // Drain moves the clients to other replicas: every answer from now on ends its connection, which clients obey without losing
 // a request, while one that is closed under a request is an error that API servers do not repeat. It returns when nothing
-// was asked for a second, after 5 s, or when ctx ends; all is served meanwhile.
+// was asked for 3 s, after 8 s, or when ctx ends; all is served meanwhile.
 func (s *Server) Drain(ctx context.Context) {
 	s.draining.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, drainAtMost)

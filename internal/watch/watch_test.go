@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,8 @@ type api struct {
 	listErr error
 	roles   []rbacv1.Role
 	watches []*apiwatch.RaceFreeFakeWatcher
+	// failed are the times of attempts that failed.
+	failed []time.Time
 }
 
 func (a *api) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -50,6 +53,7 @@ func (a *api) Watch(_ context.Context, _ client.ObjectList, opts ...client.ListO
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.listErr != nil {
+		a.failed = append(a.failed, time.Now())
 		return nil, a.listErr
 	}
 	if o.Raw != nil && o.Raw.SendInitialEvents != nil && *o.Raw.SendInitialEvents {
@@ -260,6 +264,51 @@ func TestWatchesThatAreRenewedSeldomAreNoticedLater(t *testing.T) {
 			t.Error("not stale though nothing was heard for long")
 		}
 	})
+}
+
+// While the API server refuses connections, client-go itself tries again, inside the watch and ever more rarely. An outage of
+// minutes must not be followed by another one in which nothing can be judged.
+func TestAPIServerThatRefusedConnectionsForLongIsFoundSoon(t *testing.T) {
+	for name, tc := range map[string]struct{ retry, most time.Duration }{
+		"by default":          {most: 6 * time.Second},
+		"with a shorter time": {retry: time.Second, most: 1200 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{}
+				w := New(a, klog.Background(), time.Now, Source{Name: "roles", NewList: newList[rbacv1.RoleList], Sink: &names{}})
+				w.RetryAtMost = tc.retry
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- w.Start(ctx) }()
+				synctest.Wait()
+				a.set(syscall.ECONNREFUSED)
+				a.mu.Lock()
+				for _, open := range a.watches {
+					open.Stop()
+				}
+				a.mu.Unlock()
+				pass(5 * time.Minute)
+				if w.WhyStale() == "" {
+					t.Error("not stale though nothing was heard for long")
+				}
+				a.set(nil)
+				pass(tc.most)
+				if why := w.WhyStale(); why != "" {
+					t.Errorf("%s after the API server is back: %s", tc.most, why)
+				}
+				for i := range a.failed[1:] {
+					if gap := a.failed[i+1].Sub(a.failed[i]); gap > tc.most {
+						t.Errorf("%s between two attempts", gap)
+					}
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // A resource that nothing waits for, such as policies behind an aggregated API server that is down, holds up only what

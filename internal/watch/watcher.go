@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -21,8 +22,16 @@ import (
 // reach it, because every watch is renewed within watchTimeout+watchGrace.
 const MaxAge = 25 * time.Second
 
+// retryAtMost is the longest time between two attempts to follow a source, where nothing else is asked for.
+const retryAtMost = 5 * time.Second
+
 // Watcher follows a fixed list of sources.
 type Watcher struct {
+	// RetryAtMost is the longest time between two attempts to follow a source, before some jitter; 0 is 5 s, for which an API
+	// server that comes back has time to answer thousands of agents. What is revoked in that time is noticed after it. Set
+	// before Start.
+	RetryAtMost time.Duration
+
 	client   client.WithWatch
 	log      klog.Logger
 	sources  []Source
@@ -67,7 +76,7 @@ func (w *Watcher) follow(ctx context.Context, s Source, c *contact) {
 	}
 	// An API server that is back is heard of soon: client-go's own backoff, which it also uses inside a watch that is
 	// refused a connection, grows to a minute, and nothing is judged on a picture of that age.
-	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second}
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: cmp.Or(w.RetryAtMost, retryAtMost)}
 	inner := backoff
 	reflector := cache.NewReflectorWithOptions(&cache.ListWatch{ListWithContextFunc: lw.list, WatchFuncWithContext: lw.watch}, nil, &store{source: s, contact: c}, cache.ReflectorOptions{
 		Name: s.Name, TypeDescription: s.Name, Logger: &w.log, Backoff: &inner,

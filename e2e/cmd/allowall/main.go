@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -40,7 +41,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr)))
 
-	server := webhook.NewServer(webhook.Options{Host: *host, Port: *port, CertDir: *certDir})
+	server := webhook.NewServer(webhook.Options{
+		Host: *host, Port: *port, CertDir: *certDir,
+		// As API servers call webhooks behind a Service; only on loopback would they use HTTP/2, and saguard's has none.
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }},
+	})
 	for _, path := range []string{"/validate", "/mutate"} {
 		server.Register(path, &webhook.Admission{Handler: admission.HandlerFunc(allow)})
 	}
