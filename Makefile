@@ -103,9 +103,11 @@ bench-node: ## Measure enforcement on this kernel, as root: processor time of pa
 ## @category Code
 
 .PHONY: generate
-generate: ## Write all generated files: deep copies, CRDs, Calico's CRDs for the tests, the BPF program, docs/reference. Floats because Calico's order is one.
+generate: ## Write all generated files: deep copies, CRDs, Calico's CRDs for the tests, the BPF program, the chart's README and schema, docs/reference. Floats because Calico's order is one.
 	$(GO) generate ./enforce/bpf
 	$(TOOL) controller-gen object paths=./api/... crd:allowDangerousTypes=true output:crd:dir=charts/saguard/files/crds
+	$(GO) -C e2e/chart run ./cmd/schema '$(CURDIR)/charts/saguard'
+	$(TOOL) helm-docs --chart-search-root charts/saguard --sort-values-order file --log-level warning
 	@crds=$$(mktemp -d); trap 'rm -rf "$$crds"' EXIT; \
 	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=github.com/projectcalico/api/pkg/apis/projectcalico/v3 output:crd:dir="$$crds"; \
 	$(GO) -C e2e run ./cmd/calicocrds "$$crds" testdata/calico-crds

@@ -31,7 +31,7 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 			want[verb+" "+resource] = true
 		}
 		for _, group := range []string{"projectcalico.org", "crd.projectcalico.org"} {
-			for _, resource := range []string{"networkpolicies", "globalnetworkpolicies", "stagednetworkpolicies", "stagedglobalnetworkpolicies", "tiers"} {
+			for _, resource := range []string{"networkpolicies", "globalnetworkpolicies", "tiers"} {
 				want[verb+" "+resource+"."+group] = true
 			}
 		}
@@ -41,11 +41,20 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 		want[verb+" policybands/status.saguard.io"] = true
 	}
 
-	for name, values := range cases {
+	withoutScan := maps.Clone(cases)
+	withoutScan["no-scan"] = `{webhook: {scan: {interval: 0s}}}`
+	for name, values := range withoutScan {
 		if name == "nothing-optional" {
 			continue
 		}
 		rendered := render(t, values)
+		want := maps.Clone(want)
+		if name != "no-scan" {
+			maps.Copy(want, scanPermissions(name == "everything"))
+		}
+		if secret := selfRotating(t, rendered); secret != "" {
+			maps.Copy(want, selfRotatingPermissions(secret))
+		}
 		got := map[string]bool{}
 		add(got, "", one[*rbacv1.ClusterRole](t, rendered).Rules)
 		add(got, "ns: ", one[*rbacv1.Role](t, rendered).Rules)
@@ -70,6 +79,30 @@ func TestPermissionsAreExactlyThese(t *testing.T) {
 			}
 		}
 	}
+}
+
+// scanPermissions are those of the background scan, with the custom workloads of the case "everything" or without.
+func scanPermissions(custom bool) map[string]bool {
+	out := map[string]bool{}
+	resources := []string{
+		"podtemplates.", "replicationcontrollers.", "controllerrevisions.apps", "daemonsets.apps", "deployments.apps", "replicasets.apps",
+		"statefulsets.apps", "cronjobs.batch", "jobs.batch",
+	}
+	for _, group := range []string{"projectcalico.org", "crd.projectcalico.org"} {
+		for _, resource := range []string{"stagednetworkpolicies", "stagedglobalnetworkpolicies", "networksets", "globalnetworksets", "hostendpoints"} {
+			resources = append(resources, resource+"."+group)
+		}
+	}
+	if custom {
+		resources = append(resources, "rollouts.argoproj.io", "jobsets.jobset.x-k8s.io")
+	}
+	for _, resource := range resources {
+		out["get "+resource], out["list "+resource] = true, true
+	}
+	for _, verb := range []string{"get", "list", "create", "update", "delete"} {
+		out[verb+" reports.openreports.io"], out[verb+" clusterreports.openreports.io"] = true, true
+	}
+	return out
 }
 
 func add(to map[string]bool, prefix string, rules []rbacv1.PolicyRule) {
@@ -109,6 +142,46 @@ func TestPodsSatisfyThePodSecurityStandardRestricted(t *testing.T) {
 		for _, container := range template.Spec.Containers {
 			if c := container.SecurityContext; c == nil || c.ReadOnlyRootFilesystem == nil || !*c.ReadOnlyRootFilesystem {
 				t.Errorf("%s: container %s may write its root file system", name, container.Name)
+			}
+		}
+	}
+}
+
+// TestAgentsPodsViolateExactlyThisOfThePodSecurityStandards: the README of the chart says why of each.
+func TestAgentsPodsViolateExactlyThisOfThePodSecurityStandards(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		network = "host namespaces"
+		path    = "hostPath volumes" // of restricted: the next
+		volume  = "restricted volume types"
+		port    = "hostPort"
+		probe   = "probe or lifecycle host"  // on loopback, so that nobody else reads the health endpoint
+		ability = "non-default capabilities" // of restricted: the next
+		drop    = "unrestricted capabilities"
+		root    = "runAsNonRoot != true"
+		uid     = "runAsUser=0"
+	)
+	tests := map[string]struct{ baseline, restricted []string }{
+		"agent":            {baseline: []string{ability, network, path, port, probe}, restricted: []string{drop, network, port, probe, root, uid, volume}},
+		"agent-nft":        {baseline: []string{ability, network, port, probe}, restricted: []string{drop, network, port, probe, root, uid}},
+		"agent-everything": {baseline: []string{ability, network, path, port, probe}, restricted: []string{drop, network, port, probe, root, uid, volume}},
+	}
+	for name, test := range tests {
+		template := one[*appsv1.DaemonSet](t, render(t, agentCases[name])).Spec.Template
+		for level, want := range map[api.Level][]string{api.LevelPrivileged: nil, api.LevelBaseline: test.baseline, api.LevelRestricted: test.restricted} {
+			var got []string
+			for _, result := range evaluator.EvaluatePod(api.LevelVersion{Level: level, Version: api.LatestVersion()}, &template.ObjectMeta, &template.Spec) {
+				if !result.Allowed {
+					got = append(got, result.ForbiddenReason)
+				}
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %s: violates\n%q\nwant\n%q", name, level, got, want)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func mountedSecret(t testing.TB, rendered *Rendered) string {
 }
 
 func TestHelmCertificateIsTheOneThatTheWebhooksTrust(t *testing.T) {
-	rendered := render(t, "")
+	rendered := render(t, cases["helm"])
 	secret := one[*corev1.Secret](t, rendered)
 	if got := mountedSecret(t, rendered); got != secret.Name {
 		t.Errorf("the pods mount Secret %q, the chart makes %q", got, secret.Name)
@@ -80,7 +80,9 @@ func TestClientConfigIsServiceOrURLWithTheRightBundle(t *testing.T) {
 		bundle   string // empty: none; "helm": the generated one
 		injected bool
 	}{
-		"default":                         {bundle: "helm"},
+		"default":                         {},
+		"self-rotating-url":               {url: "https://10.0.0.7:10250/validate"},
+		"helm":                            {bundle: "helm"},
 		"url":                             {url: "https://10.0.0.7:10250/validate", bundle: caBundle},
 		"secret":                          {bundle: caBundle},
 		"cert-manager":                    {injected: true},

@@ -17,6 +17,8 @@ func TestObjectsAreNamedOnceAndStayInTheirNamespace(t *testing.T) {
 	clusterScoped := map[string]bool{
 		"CustomResourceDefinition": true, "ClusterRole": true, "ClusterRoleBinding": true,
 		"ValidatingWebhookConfiguration": true, "MutatingWebhookConfiguration": true,
+		"FlowSchema": true, "PriorityLevelConfiguration": true,
+		"ValidatingAdmissionPolicy": true, "ValidatingAdmissionPolicyBinding": true,
 	}
 	for name, values := range allCases() {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,11 @@ MIIBdTCCARqgAwIBAgIBATAKBggqhkjOPQQDAjAAMB4XDTI2MDEwMTAwMDAwMFoX
 
 // cases are the installations that the chart supports; the tests of this package run over all of them.
 var cases = map[string]string{
-	"default":      ``,
+	"default": ``,
+	"helm":    `{certificates: {source: helm}}`,
+	"self-rotating-url": `
+webhook: {url: "https://10.0.0.7:10250", clientCA: {configMapName: clients, key: ca.pem}, clientNames: [kube-apiserver, "spiffe://cluster.local/apiserver"]}
+certificates: {source: selfRotating, selfRotating: {validity: 24h, renewBefore: 8h, settle: 30s}}`,
 	"url":          `{webhook: {url: "https://10.0.0.7:10250", caBundle: CA}, certificates: {source: secret, secretName: our-certificate}}`,
 	"secret":       `{webhook: {caBundle: CA}, certificates: {source: secret, secretName: our-certificate}}`,
 	"cert-manager": `{certificates: {source: certManager}}`,
@@ -81,6 +85,15 @@ webhook:
   topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {own: selector}}}]
   podDisruptionBudget: {minAvailable: 50%}
   service: {annotations: {example.com/a: b}}
+  dnsConfig: {nameservers: [10.0.0.10]}
+  extraVolumes: [{name: extra, configMap: {name: extra}}]
+  extraVolumeMounts: [{name: extra, mountPath: /etc/extra}]
+  strategy: {type: Recreate, rollingUpdate: null}
+  revisionHistoryLimit: 1
+profile: audit-only
+flowControl: {matchingPrecedence: 900, priorityLevel: system}
+extraObjects:
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: extra, namespace: "{{ .Release.Namespace }}", labels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}}
 networkPolicy:
   enabled: true
   webhookFrom: [{ipBlock: {cidr: 10.0.0.0/28}}]
@@ -89,10 +102,14 @@ networkPolicy:
 serviceMonitor: {enabled: true, labels: {release: prometheus}, interval: 15s}`,
 }
 
+// monitoring is all that watches saguard, of the webhook and the agent.
+const monitoring = `{agent: {enabled: true}, serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, grafanaDashboard: {enabled: true}}`
+
 // agentCases are installations with the agent.
 var agentCases = map[string]string{
 	"agent":         `{agent: {enabled: true}}`,
 	"agent-cleanup": `{agent: {enabled: true, cleanup: true}}`,
+	"monitoring":    monitoring,
 	"agent-nft":     `{rbac: {create: false}, agent: {enabled: true, backend: nft, serviceAccount: {create: false, name: theirs}, priorityClassName: "", tolerations: [], resources: {}}}`,
 	"agent-everything": `
 nameOverride: guard
@@ -107,7 +124,13 @@ agent:
   podCIDRs: [10.244.0.0/16, "fd00:10:244::/56"]
   logLevel: debug
   packetLogRate: 0
-  identityCheck: {trustDomains: [cluster.local], plaintextNamespaces: [legacy], socketDir: /var/run/guard, socketGroup: 1337}
+  identityCheck:
+    trustDomains: [cluster.local]
+    plaintextNamespaces: [legacy]
+    socketDir: /var/run/guard
+    socketGroup: 1337
+    recordRate: 600
+    tcp: {enabled: true, port: 9200, jsonPort: 9201, secretName: guard-authz, clientCAName: mesh.pem, clients: ["spiffe://cluster.local/ns/*", proxy.example.com]}
   serviceAccount: {name: guard-agent, annotations: {example.com/role: none}}
   metricsPort: 9100
   healthPort: 9101
@@ -120,10 +143,11 @@ agent:
   terminationGracePeriodSeconds: 5`,
 }
 
-// allCases are both.
+// allCases are all of them.
 func allCases() map[string]string {
 	all := maps.Clone(cases)
 	maps.Copy(all, agentCases)
+	maps.Copy(all, netCases)
 	return all
 }
 

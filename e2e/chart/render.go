@@ -2,15 +2,17 @@ package chart
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -25,7 +27,17 @@ type Options struct {
 	// KubeVersion is the version the cluster has, such as "v1.36.3"; by default the lowest that the chart supports.
 	KubeVersion string
 
-	// cluster answers the templates' lookups; nil finds nothing, as a first installation does.
+	// Live lets the templates' lookups find namespaces, as `helm install` does and `helm template` does not: the chart's hooks
+	// are rendered only then.
+	Live bool
+	// APIs that the cluster serves beside Kubernetes' own, as group/version/Kind.
+	APIs []string
+	// Upgrade renders for a release that exists.
+	Upgrade bool
+	// Uninstall gives the objects in the order in which Helm deletes them, without those that it keeps.
+	Uninstall bool
+
+	// cluster answers the templates' lookups in the place of Live's; nil finds nothing else.
 	cluster engine.ClientProvider
 }
 
@@ -34,8 +46,10 @@ const LowestKubeVersion = "v1.30.0"
 
 // Rendered is a chart with its values filled in.
 type Rendered struct {
-	// Objects in the order in which Helm installs them.
+	// Objects in the order in which Helm installs them, or deletes them.
 	Objects []*unstructured.Unstructured
+	// Hooks are objects that only a Helm client makes, at the time that their annotation helm.sh/hook says, by weight.
+	Hooks []*unstructured.Unstructured
 	// Notes is what Helm prints after an installation.
 	Notes string
 }
@@ -53,16 +67,21 @@ func Render(dir string, values map[string]any, o Options) (*Rendered, error) {
 		return nil, fmt.Errorf("parse Kubernetes version %q: %w", o.KubeVersion, err)
 	}
 	capabilities.KubeVersion = *version
+	capabilities.APIVersions = append(capabilities.APIVersions[:len(capabilities.APIVersions):len(capabilities.APIVersions)], o.APIs...)
 	if want := loaded.Metadata.KubeVersion; !chartutil.IsCompatibleRange(want, version.String()) {
 		return nil, fmt.Errorf("chart %s needs Kubernetes %s, not %s", loaded.Name(), want, version)
 	}
 	all, err := chartutil.ToRenderValues(loaded, values, chartutil.ReleaseOptions{
-		Name: or(o.Release, "saguard"), Namespace: or(o.Namespace, "saguard-system"), Revision: 1, IsInstall: true,
+		Name: or(o.Release, "saguard"), Namespace: or(o.Namespace, "saguard-system"), Revision: 1,
+		IsInstall: !o.Upgrade, IsUpgrade: o.Upgrade,
 	}, capabilities)
 	if err != nil {
 		return nil, fmt.Errorf("check values: %w", err)
 	}
 	render := engine.Engine{Strict: true}.Render
+	if o.cluster == nil && o.Live {
+		o.cluster = emptyCluster()
+	}
 	if o.cluster != nil {
 		render = func(c *helmchart.Chart, v chartutil.Values) (map[string]string, error) {
 			return engine.RenderWithClientProvider(c, v, o.cluster)
@@ -80,25 +99,42 @@ func Render(dir string, values map[string]any, o Options) (*Rendered, error) {
 			delete(files, name)
 		}
 	}
-	hooks, manifests, err := releaseutil.SortManifests(files, capabilities.APIVersions, releaseutil.InstallOrder)
+	order := releaseutil.InstallOrder
+	if o.Uninstall {
+		order = releaseutil.UninstallOrder
+	}
+	hooks, manifests, err := releaseutil.SortManifests(files, capabilities.APIVersions, order)
 	if err != nil {
 		return nil, fmt.Errorf("split manifests: %w", err)
 	}
-	if len(hooks) > 0 {
-		return nil, errors.New("split manifests: the chart has hooks, which only a Helm client runs")
+	slices.SortStableFunc(hooks, func(a, b *release.Hook) int {
+		return cmp.Or(cmp.Compare(a.Weight, b.Weight), strings.Compare(a.Path, b.Path))
+	})
+	for _, hook := range hooks {
+		object, err := decode(hook.Manifest)
+		if err != nil {
+			return nil, fmt.Errorf("decode hook of %s: %w", hook.Path, err)
+		}
+		rendered.Hooks = append(rendered.Hooks, object)
 	}
 	for _, manifest := range manifests {
 		object, err := decode(manifest.Content)
 		if err != nil {
 			return nil, fmt.Errorf("decode manifest of %s: %w", manifest.Name, err)
 		}
+		if o.Uninstall && object.GetAnnotations()["helm.sh/resource-policy"] == "keep" {
+			continue
+		}
 		rendered.Objects = append(rendered.Objects, object)
 	}
 	return rendered, nil
 }
 
-// YAML is every object as one stream that kubectl applies.
+// YAML is every object but the hooks as one stream that kubectl applies.
 func (r *Rendered) YAML() ([]byte, error) { return marshal(r.Objects) }
+
+// HooksYAML is every hook as one stream.
+func (r *Rendered) HooksYAML() ([]byte, error) { return marshal(r.Hooks) }
 
 func marshal(objects []*unstructured.Unstructured) ([]byte, error) {
 	var out bytes.Buffer

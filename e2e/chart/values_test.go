@@ -17,8 +17,14 @@ import (
 // whose own keys all have one.
 func documented(t *testing.T) []string {
 	t.Helper()
+	return documentedIn(t, readFile(t, dir, "values.yaml"))
+}
+
+// documentedIn is documented for the text of a values.yaml.
+func documentedIn(t *testing.T, text string) []string {
+	t.Helper()
 	var root yaml.Node
-	if err := yaml.Unmarshal([]byte(readFile(t, dir, "values.yaml")), &root); err != nil {
+	if err := yaml.Unmarshal([]byte(text), &root); err != nil {
 		t.Fatal(err)
 	}
 	var paths []string
@@ -48,8 +54,12 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		issued  = `{certificates: {source: certManager}}`
 		policy  = `{networkPolicy: {enabled: true}}`
 		monitor = `{serviceMonitor: {enabled: true}}`
+		guard   = `{guard: {create: true}}`
+		rules   = `{prometheusRule: {enabled: true}}`
+		shown   = `{grafanaDashboard: {enabled: true}}`
 		agent   = `{agent: {enabled: true}}`
 		checks  = `{agent: {enabled: true, identityCheck: {trustDomains: [d]}}}`
+		overTCP = `{agent: {enabled: true, identityCheck: {trustDomains: [d], tcp: {enabled: true, secretName: s, clients: [c]}}}}`
 	)
 	// The base, and what is laid over it; the comparison is of the two.
 	changes := map[string][2]string{
@@ -80,7 +90,14 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"webhook.failurePolicy.mutating":           {``, `{webhook: {failurePolicy: {mutating: Ignore}}}`},
 		"webhook.timeoutSeconds":                   {``, `{webhook: {timeoutSeconds: 6}}`},
 		"webhook.excludedNamespaces":               {``, `{webhook: {excludedNamespaces: [x]}}`},
-		"webhook.clientCAName":                     {``, `{webhook: {clientCAName: ca.crt}}`},
+		"webhook.clientCAName":                     {secret, `{webhook: {clientCAName: ca.crt}}`},
+		"webhook.clientCA.configMapName":           {``, `{webhook: {clientCA: {configMapName: x}}}`},
+		"webhook.clientCA.secretName":              {``, `{webhook: {clientCA: {secretName: x}}}`},
+		"webhook.clientCA.key":                     {`{webhook: {clientCA: {configMapName: x}}}`, `{webhook: {clientCA: {key: x}}}`},
+		"webhook.clientNames":                      {`{webhook: {clientCA: {configMapName: x}}}`, `{webhook: {clientNames: [x]}}`},
+		"certificates.selfRotating.validity":       {``, `{certificates: {selfRotating: {validity: 1h}}}`},
+		"certificates.selfRotating.renewBefore":    {``, `{certificates: {selfRotating: {renewBefore: 1h}}}`},
+		"certificates.selfRotating.settle":         {``, `{certificates: {selfRotating: {settle: 2m}}}`},
 		"webhook.namespaceDeleters":                {``, `{webhook: {namespaceDeleters: []}}`},
 		"webhook.customWorkloads":                  {``, `{webhook: {customWorkloads: [{apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts]}]}}`},
 		"webhook.url":                              {secret, `{webhook: {url: "https://x"}}`},
@@ -143,25 +160,71 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"agent.identityCheck.json":                 {checks, `{agent: {identityCheck: {json: true}}}`},
 		"agent.identityCheck.forwardedClientCert":  {checks, `{agent: {identityCheck: {forwardedClientCert: true}}}`},
 		"agent.identityCheck.recordAllowed":        {checks, `{agent: {identityCheck: {recordAllowed: true}}}`},
+		"agent.identityCheck.recordRate":           {checks, `{agent: {identityCheck: {recordRate: 61}}}`},
+		"agent.identityCheck.tcp.enabled":          {overTCP, `{agent: {identityCheck: {tcp: {enabled: false}}}}`},
+		"agent.identityCheck.tcp.port":             {overTCP, `{agent: {identityCheck: {tcp: {port: 1}}}}`},
+		"agent.identityCheck.tcp.jsonPort":         {overTCP, `{agent: {identityCheck: {tcp: {jsonPort: 1}}}}`},
+		"agent.identityCheck.tcp.secretName":       {overTCP, `{agent: {identityCheck: {tcp: {secretName: t}}}}`},
+		"agent.identityCheck.tcp.clientCAName":     {overTCP, `{agent: {identityCheck: {tcp: {clientCAName: t}}}}`},
+		"agent.identityCheck.tcp.clients":          {overTCP, `{agent: {identityCheck: {tcp: {clients: [d]}}}}`},
 		"agent.serviceAccount.create":              {`{agent: {enabled: true, serviceAccount: {name: x}}}`, `{agent: {serviceAccount: {create: false}}}`},
 		"networkPolicy.enabled":                    {``, policy},
 		"networkPolicy.webhookFrom":                {policy, `{networkPolicy: {webhookFrom: [{podSelector: {}}]}}`},
 		"networkPolicy.metricsFrom":                {policy, `{networkPolicy: {metricsFrom: [{podSelector: {}}]}}`},
 		"networkPolicy.egress":                     {policy, `{networkPolicy: {egress: [{to: []}]}}`},
+		"webhook.scan.interval":                    {``, `{webhook: {scan: {interval: 2h}}}`},
+		"agent.watchRenewal":                       {agent, `{agent: {watchRenewal: 2m}}`},
 		"serviceMonitor.enabled":                   {``, monitor},
 		"serviceMonitor.labels":                    {monitor, `{serviceMonitor: {labels: {a: b}}}`},
 		"serviceMonitor.interval":                  {monitor, `{serviceMonitor: {interval: 7s}}`},
+		"safetyNet.enabled":                        {``, `{safetyNet: {enabled: true}}`},
+		"safetyNet.failurePolicy":                  {`{safetyNet: {enabled: true}}`, `{safetyNet: {failurePolicy: Fail}}`},
+		"safetyNet.ownObjects":                     {`{safetyNet: {enabled: true}}`, `{safetyNet: {ownObjects: false}}`},
+		"extraObjects":                             {``, `{extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: "{{ .Release.Name }}-x"}}]}`},
+		"profile":                                  {``, `{profile: audit-only}`},
+		"guard.create":                             {``, `{guard: {create: true}}`},
+		"guard.name":                               {guard, `{guard: {name: x}}`},
+		"guard.spec":                               {guard, `{guard: {spec: {labels: {keys: [role]}}}}`},
+		"webhook.dnsPolicy":                        {``, `{webhook: {dnsPolicy: Default}}`},
+		"webhook.dnsConfig":                        {``, `{webhook: {dnsConfig: {nameservers: [10.0.0.10]}}}`},
+		"webhook.extraVolumes":                     {``, `{webhook: {extraVolumes: [{name: x, emptyDir: {}}]}}`},
+		"webhook.extraVolumeMounts":                {``, `{webhook: {extraVolumeMounts: [{name: x, mountPath: /x}]}}`},
+		"webhook.strategy":                         {``, `{webhook: {strategy: {rollingUpdate: {maxSurge: 2}}}}`},
+		"webhook.revisionHistoryLimit":             {``, `{webhook: {revisionHistoryLimit: 4}}`},
+		"agent.revisionHistoryLimit":               {agent, `{agent: {revisionHistoryLimit: 4}}`},
+		"hooks.unregister":                         {``, `{hooks: {unregister: false}}`},
+		"hooks.test":                               {``, `{hooks: {test: false}}`},
+		"hooks.resources":                          {``, `{hooks: {resources: {limits: {cpu: 1}}}}`},
+		"flowControl.enabled":                      {``, `{flowControl: {enabled: false}}`},
+		"flowControl.matchingPrecedence":           {``, `{flowControl: {matchingPrecedence: 851}}`},
+		"flowControl.priorityLevel":                {``, `{flowControl: {priorityLevel: system}}`},
+		"flowControl.nominalConcurrencyShares":     {``, `{flowControl: {nominalConcurrencyShares: 11}}`},
+		"flowControl.lendablePercent":              {``, `{flowControl: {lendablePercent: 51}}`},
+		"flowControl.agentPriorityLevel":           {agent, `{flowControl: {agentPriorityLevel: system}}`},
+		"prometheusRule.enabled":                   {``, rules},
+		"prometheusRule.labels":                    {rules, `{prometheusRule: {labels: {a: b}}}`},
+		"prometheusRule.alertLabels":               {rules, `{prometheusRule: {alertLabels: {a: b}}}`},
+		"prometheusRule.disabled":                  {rules, `{prometheusRule: {disabled: [SaguardPanics]}}`},
+		"prometheusRule.certificateDays":           {rules, `{prometheusRule: {certificateDays: 15}}`},
+		"prometheusRule.runbookURL":                {rules, `{prometheusRule: {runbookURL: "https://x"}}`},
+		"grafanaDashboard.enabled":                 {``, shown},
+		"grafanaDashboard.labels":                  {shown, `{grafanaDashboard: {labels: {a: b}}}`},
+		"grafanaDashboard.annotations":             {shown, `{grafanaDashboard: {annotations: {a: b}}}`},
 	}
 	paths := documented(t)
+	bases := map[string]string{}
 	for _, path := range paths {
 		change, ok := changes[path]
 		if !ok {
 			t.Errorf("%s: no change in this test shows that a template reads it", path)
 			continue
 		}
-		before := valuesOf(t, change[0])
-		after := chartutil.CoalesceTables(valuesOf(t, change[1]), valuesOf(t, change[0]))
-		if fingerprint(t, before) == fingerprint(t, after) {
+		base, ok := bases[change[0]]
+		if !ok {
+			base = fingerprint(t, valuesOf(t, change[0]))
+			bases[change[0]] = base
+		}
+		if base == fingerprint(t, chartutil.CoalesceTables(valuesOf(t, change[1]), valuesOf(t, change[0]))) {
 			t.Errorf("%s: no template reads it: nothing changed", path)
 		}
 	}
@@ -174,7 +237,7 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 
 func fingerprint(t *testing.T, values map[string]any) string {
 	t.Helper()
-	rendered, err := Render(dir, values, Options{})
+	rendered, err := Render(dir, values, Options{Live: true, APIs: []string{"saguard.io/v1alpha1/ServiceAccountGuard"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,16 +248,22 @@ func fingerprint(t *testing.T, values map[string]any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(data)
+	hooks, err := rendered.HooksYAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data) + string(hooks)
 }
 
 // TestEveryValueReadIsInValuesAndSchema is the other direction, for branches that no case renders.
 func TestEveryValueReadIsInValuesAndSchema(t *testing.T) {
 	paths := documented(t)
-	files, err := filepath.Glob(filepath.Join(dir, "templates", "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no templates: %v", err)
+	files, err := filepath.Glob(filepath.Join(dir, "templates", "*.*"))
+	tests, err2 := filepath.Glob(filepath.Join(dir, "templates", "tests", "*"))
+	if err != nil || err2 != nil || len(files) == 0 || len(tests) == 0 {
+		t.Fatalf("no templates: %v %v", err, err2)
 	}
+	files = append(files, tests...)
 	read := regexp.MustCompile(`(?:\.Values|\$webhook|\$agent|\$image)(?:\.[A-Za-z]+)+`)
 	for _, file := range files {
 		for _, found := range read.FindAllString(readFile(t, file), -1) {

@@ -32,3 +32,27 @@ app.kubernetes.io/component: agent
 :{{ default .Chart.AppVersion $agent.image.tag }}
 {{- end -}}
 {{- end -}}
+
+{{/* "true" where the identity check is served on TCP. */}}
+{{- define "saguard.identityCheckOverTCP" -}}
+{{- $check := .Values.agent.identityCheck -}}
+{{- if and .Values.agent.enabled $check.tcp.enabled -}}
+{{- if not $check.trustDomains -}}
+{{- fail "agent.identityCheck.tcp: needs agent.identityCheck.trustDomains" -}}
+{{- end -}}
+{{- if not $check.tcp.clients -}}
+{{- fail "agent.identityCheck.tcp.clients: needed: without it nobody may ask" -}}
+{{- end -}}
+{{- $ports := list (int .Values.agent.metricsPort) (int .Values.agent.healthPort) (int $check.tcp.port) -}}
+{{- if $check.tcp.jsonPort -}}
+{{- $ports = append $ports (int $check.tcp.jsonPort) -}}
+{{- end -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- fail "agent.identityCheck.tcp.port, jsonPort, agent.metricsPort, healthPort: two of them are the same" -}}
+{{- end -}}
+{{- $_ := required "agent.identityCheck.tcp.secretName: needed" $check.tcp.secretName -}}
+{{- not .Values.agent.cleanup -}}
+{{- else -}}
+false
+{{- end -}}
+{{- end -}}

@@ -58,9 +58,63 @@ app.kubernetes.io/part-of: saguard
 {{- .Values.certificates.secretName -}}
 {{- else if eq $source "certManager" -}}
 {{- include "saguard.fullname" . }}-certificate
+{{- else if eq $source "selfRotating" -}}
+{{- include "saguard.selfRotatingSecret" . }}
 {{- else -}}
 {{- include "saguard.fullname" . }}-tls
 {{- end -}}
+{{- end -}}
+
+{{- define "saguard.selfRotatingSecret" -}}
+{{ include "saguard.fullname" . }}-self-rotating
+{{- end -}}
+
+{{/* Names, as a JSON array, by which the API server reaches the webhook, for the certificate that it makes itself. */}}
+{{- define "saguard.certificateNames" -}}
+{{- $host := include "saguard.serviceHost" . -}}
+{{- $names := list $host (printf "%s.cluster.local" $host) -}}
+{{- with .Values.webhook.url -}}
+{{- $names = append $names (trimAll "[]" (urlParse .).hostname) -}}
+{{- end -}}
+{{- uniq $names | toJson -}}
+{{- end -}}
+
+{{/* Source of the volume with the CA of clients; empty if there is none. */}}
+{{- define "saguard.clientCA" -}}
+{{- with .Values.webhook.clientCA -}}
+{{- if .configMapName -}}
+configMap:
+  name: {{ .configMapName }}
+  items: [{key: {{ .key }}, path: {{ .key }}}]
+{{- else if .secretName -}}
+secret:
+  secretName: {{ .secretName }}
+  items: [{key: {{ .key }}, path: {{ .key }}}]
+  defaultMode: 0440
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* caBundle, in base64, that the webhooks have in the cluster now; empty where Helm does not talk to one. */}}
+{{- define "saguard.liveBundle" -}}
+{{- $live := lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" "validate.saguard.io" -}}
+{{- range $i, $hook := default list (get (default dict $live) "webhooks") -}}
+{{- if eq $i 0 -}}{{- default "" $hook.clientConfig.caBundle -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* caBundle, in base64, with certificates.source helm: the certificate's CA. Where replicas run that made their own
+     certificate, what they have put there stays for this upgrade: they serve until the last of them is replaced. */}}
+{{- define "saguard.helmBundle" -}}
+{{- include "saguard.helmCertificate" . -}}
+{{- $ca := .certificate.ca -}}
+{{- if lookup "v1" "Secret" .Release.Namespace (include "saguard.selfRotatingSecret" .) -}}
+{{- $live := include "saguard.liveBundle" . | b64dec -}}
+{{- if not (contains (b64dec $ca | trim) $live) -}}
+{{- $ca = printf "%s\n%s" (b64dec $ca | trim) $live | b64enc -}}
+{{- end -}}
+{{- end -}}
+{{- $ca -}}
 {{- end -}}
 
 {{- define "saguard.serviceHost" -}}
@@ -92,12 +146,31 @@ app.kubernetes.io/part-of: saguard
 {{- if eq .Values.certificates.source "helm" -}}
 {{- fail "certificates.source: helm makes a certificate for the Service only; with webhook.url choose secret or certManager" -}}
 {{- end -}}
-{{- if not .Values.webhook.caBundle -}}
+{{- if not (or .Values.webhook.caBundle (eq .Values.certificates.source "selfRotating")) -}}
 {{- fail "webhook.caBundle: needed with webhook.url" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq .Values.certificates.source "secret") (not .Values.webhook.caBundle) -}}
 {{- fail "webhook.caBundle: needed with certificates.source secret" -}}
+{{- end -}}
+{{- if eq .Values.certificates.source "selfRotating" -}}
+{{- if .Values.webhook.caBundle -}}
+{{- fail "webhook.caBundle: with certificates.source selfRotating the webhook fills it in" -}}
+{{- end -}}
+{{- if .Values.webhook.clientCAName -}}
+{{- fail "webhook.clientCAName: with certificates.source selfRotating there is no Secret of yours; give webhook.clientCA" -}}
+{{- end -}}
+{{- if .Values.certificates.secretName -}}
+{{- fail "certificates.secretName: with certificates.source selfRotating the Secret's name is the chart's" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.webhook.clientCA -}}
+{{- if gt (len (compact (list .configMapName .secretName $.Values.webhook.clientCAName))) 1 -}}
+{{- fail "webhook.clientCA.configMapName, webhook.clientCA.secretName, webhook.clientCAName: give one of them" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.webhook.clientNames (not (or .Values.webhook.clientCAName (include "saguard.clientCA" .))) -}}
+{{- fail "webhook.clientNames: needs webhook.clientCA or webhook.clientCAName" -}}
 {{- end -}}
 {{- if and (eq .Values.certificates.source "helm") .Values.webhook.caBundle -}}
 {{- fail "webhook.caBundle: certificates.source helm makes its own; choose secret or certManager" -}}
@@ -129,8 +202,13 @@ service:
 {{- if .Values.webhook.caBundle }}
 caBundle: {{ b64enc .Values.webhook.caBundle }}
 {{- else if eq .Values.certificates.source "helm" }}
-{{- include "saguard.helmCertificate" . }}
-caBundle: {{ .certificate.ca }}
+caBundle: {{ include "saguard.helmBundle" . }}
+{{- else if eq .Values.certificates.source "selfRotating" }}
+{{- /* The field is the webhook's, and no tool that applies what is rendered here touches it. Only Helm 3 takes a field away that
+       the release before had set, as with another source: so Helm sets it to what it is. */}}
+{{- with include "saguard.liveBundle" . }}
+caBundle: {{ . }}
+{{- end }}
 {{- end }}
 {{- end -}}
 {{- end -}}
@@ -164,7 +242,7 @@ object.metadata.?annotations[?'saguard.io/labelled-by'] != oldObject.metadata.?a
 admissionReviewVersions: [v1]
 clientConfig:
   {{- include "saguard.clientConfig" (dict "root" . "path" "/validate") | nindent 2 }}
-failurePolicy: {{ .Values.webhook.failurePolicy.validating }}
+failurePolicy: {{ include "saguard.failurePolicy" (dict "root" . "kind" "validating") }}
 matchPolicy: Equivalent
 sideEffects: None
 timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}

@@ -47,7 +47,7 @@
   admissionReviewVersions: [v1]
   clientConfig:
     {{- include "saguard.clientConfig" (dict "root" . "path" "/mutate") | nindent 4 }}
-  failurePolicy: {{ .Values.webhook.failurePolicy.mutating }}
+  failurePolicy: {{ include "saguard.failurePolicy" (dict "root" . "kind" "mutating") }}
   matchPolicy: Equivalent
   reinvocationPolicy: IfNeeded
   sideEffects: None

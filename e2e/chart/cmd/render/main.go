@@ -34,6 +34,8 @@ func run(args []string, out, messages io.Writer) error {
 	flags.StringVar(&o.Namespace, "namespace", "saguard-system", "namespace of the release")
 	flags.StringVar(&o.KubeVersion, "kube-version", chart.LowestKubeVersion, "Kubernetes version of the cluster")
 	notes := flags.Bool("notes", false, "also print the notes, on standard error")
+	flags.BoolVar(&o.Uninstall, "uninstall", false, "print the manifests in the order in which Helm deletes them, without those that it keeps")
+	hooks := flags.Bool("hooks", false, "print the hooks that a Helm client runs, instead of the manifests")
 
 	values := map[string]any{}
 	flags.Func("f", "YAML file of values; repeatable, later ones win", func(name string) error {
@@ -57,11 +59,15 @@ func run(args []string, out, messages io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", strings.Join(flags.Args(), " "))
 	}
 
+	o.Live = *hooks
 	rendered, err := chart.Render(*dir, values, o)
 	if err != nil {
 		return err
 	}
 	text, err := rendered.YAML()
+	if *hooks {
+		text, err = rendered.HooksYAML()
+	}
 	if err != nil {
 		return err
 	}
