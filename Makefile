@@ -74,6 +74,13 @@ e2e: ## Run the tests on a real control plane, which is built from Go modules th
 drills: ## Play the failure drills on the real API server, and print what each lost.
 	$(GO) -C e2e test -v -count=1 -timeout 10m ./drills
 
+.PHONY: e2e-skew
+e2e-skew: ## Run the admission tests and the drills on API servers one minor version older and newer; builds both the first time.
+	@for skew in older newer; do export SAGUARD_CONTROLPLANE=skew/$$skew; \
+		$(GO) -C e2e run ./cmd/controlplane build; \
+		$(GO) -C e2e test -count=1 -timeout 60m -p 1 ./admission ./policies ./safetynet ./certificates ./helmtest ./drills; \
+	done
+
 .PHONY: test-release
 test-release: ## Make a release of stand-ins for every platform, twice, and the webhook's image, and look into both.
 	$(GO) -C release test -count=1 ./...

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,6 +20,14 @@ import (
 // modulePath is the module this package is part of; ../binaries is a module of
 // its own because it needs other versions of k8s.io than this one.
 const modulePath = "github.com/saguard/saguard/e2e"
+
+// ModuleEnv names the environment variable with the folder, relative to this
+// package's module, of the go.mod that the programs are built from; empty is
+// "binaries". The folders in "skew" have no programs of nodes.
+const ModuleEnv = "SAGUARD_CONTROLPLANE"
+
+// binariesFolder is where the programs are pinned.
+func binariesFolder() string { return cmp.Or(os.Getenv(ModuleEnv), "binaries") }
 
 // kubernetesModule is the module whose version is the control plane's.
 const kubernetesModule = "k8s.io/kubernetes"
@@ -40,14 +49,14 @@ func findSource(ctx context.Context, goTool string) (source, error) {
 	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
 		root = filepath.Dir(filepath.Dir(file))
 	}
-	if _, err := os.Stat(filepath.Join(root, "binaries", "go.mod")); root == "" || err != nil {
+	if _, err := os.Stat(filepath.Join(root, binariesFolder(), "go.mod")); root == "" || err != nil {
 		out, err := goOutput(ctx, goTool, "", "list", "-m", "-f", "{{.Dir}}", modulePath)
 		if err != nil {
 			return source{}, fmt.Errorf("find the folder of module %s (run this inside its repository): %w", modulePath, err)
 		}
 		root = out
 	}
-	return readSource(ctx, goTool, filepath.Join(root, "binaries"))
+	return readSource(ctx, goTool, filepath.Join(root, binariesFolder()))
 }
 
 func readSource(ctx context.Context, goTool, dir string) (source, error) {

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -309,6 +310,27 @@ func TestAPIServerThatRefusedConnectionsForLongIsFoundSoon(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was known stays known while the API server is away, and is said to be old; what changed meanwhile is known soon after it
+// is back.
+func TestAnHourWithoutTheAPIServer(t *testing.T) {
+	a := &api{roles: []rbacv1.Role{*role("kept")}}
+	follow(t, a, false, func(w *Watcher, n *names) {
+		a.set(errDown)
+		a.watches[0].Stop()
+		pass(time.Hour)
+		if why := w.WhyStale(); !n.has("kept") || !strings.Contains(why, "not heard of for 1h") || w.WhyNotCurrent() == "" {
+			t.Errorf("sink %v, stale: %q", n.all, why)
+		}
+		a.mu.Lock()
+		a.listErr, a.roles = nil, []rbacv1.Role{*role("new")}
+		a.mu.Unlock()
+		pass(10 * time.Second)
+		if why := w.WhyStale() + w.WhyNotCurrent(); n.has("kept") || !n.has("new") || why != "" {
+			t.Errorf("sink %v, stale: %q", n.all, why)
+		}
+	})
 }
 
 // A resource that nothing waits for, such as policies behind an aggregated API server that is down, holds up only what

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func build(ctx context.Context, stdout, stderr io.Writer) error {
-	find, nodes := controlplane.Binaries, runtime.GOOS == "linux" // others have no kubelet
+	find, nodes := controlplane.Binaries, runtime.GOOS == "linux" && os.Getenv(controlplane.ModuleEnv) == "" // others have no kubelet
 	if nodes {
 		find = controlplane.NodeBinaries
 	}
