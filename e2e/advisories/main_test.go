@@ -2,7 +2,6 @@ package advisories_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -14,22 +13,10 @@ import (
 // shared is one installation for all tests of the package, each in namespaces of its own.
 var shared *install.Installation
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	var err error
-	shared, err = install.New(ctx, install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "install:", err)
-		return 1
-	}
-	defer func() {
-		if err := shared.Close(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "close:", err)
-			code = 1
-		}
-	}()
-	return m.Run()
+func TestMain(m *testing.M) {
+	o := install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr}
+	os.Exit(install.Around(time.Hour, o, func(_ context.Context, i *install.Installation) int {
+		shared = i
+		return m.Run()
+	}))
 }

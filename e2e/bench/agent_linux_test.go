@@ -225,22 +225,16 @@ func measureAgent(b *testing.B, cp *controlplane.ControlPlane, binary, netns str
 	b.ReportMetric(resident(b, agent.Process.Pid, "VmHWM"), "MiB-peak")
 }
 
-// resident returns a line of /proc/PID/status in MiB.
-func resident(b *testing.B, pid int, line string) float64 {
+// resident returns a field of /proc/PID/status in MiB.
+func resident(b *testing.B, pid int, field string) float64 {
 	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	text, err := statusOf(pid, field)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for l := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(l, line+":"); ok {
-			n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return n / 1024
-		}
+	kB, err := strconv.ParseFloat(strings.TrimSuffix(text, " kB"), 64)
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.Fatalf("no %s", line)
-	return 0
+	return kB / 1024
 }

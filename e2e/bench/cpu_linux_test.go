@@ -10,17 +10,20 @@ import (
 )
 
 // residentPeak is the most memory that a process has had resident (VmHWM of proc_pid_status(5)), as text with its unit.
-func residentPeak(pid int) (string, error) {
+func residentPeak(pid int) (string, error) { return statusOf(pid, "VmHWM") }
+
+// statusOf returns a field of proc_pid_status(5), as text with its unit.
+func statusOf(pid int, field string) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(string(text)) {
-		if peak, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			return strings.TrimSpace(peak), nil
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value), nil
 		}
 	}
-	return "", fmt.Errorf("/proc/%d/status has no VmHWM", pid)
+	return "", fmt.Errorf("/proc/%d/status has no %s", pid, field)
 }
 
 // cpuTime is the CPU that all threads of a process have used since it started, from the process's own clock (nanoseconds,

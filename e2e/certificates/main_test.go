@@ -2,7 +2,6 @@ package certificates
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,9 +25,7 @@ var (
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
+func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "saguard-certificates-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -39,7 +36,7 @@ func run(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	shared, err = install.New(ctx, install.Options{
+	return install.Around(10*time.Minute, install.Options{
 		ControlPlane: controlplane.Options{Log: os.Stderr, APIServerFlags: []string{"--admission-control-config-file=" + filepath.Join(dir, "admission.yaml")}},
 		Replicas:     2,
 		// The installation's own certificate is given up for the webhook's.
@@ -50,16 +47,8 @@ func run(m *testing.M) (code int) {
 			"--certificate-period=500ms", "--client-ca-file=" + filepath.Join(dir, "ca.crt"), "--client-name=" + apiServerName,
 		},
 		Log: os.Stderr,
+	}, func(_ context.Context, i *install.Installation) int {
+		shared = i
+		return m.Run()
 	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "install:", err)
-		return 1
-	}
-	defer func() {
-		if err := errors.Join(shared.Close(ctx)); err != nil {
-			fmt.Fprintln(os.Stderr, "close:", err)
-			code = 1
-		}
-	}()
-	return m.Run()
 }

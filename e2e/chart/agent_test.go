@@ -2,8 +2,6 @@ package chart
 
 import (
 	"maps"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -149,14 +147,7 @@ func TestAgentSelectsItsPodsAndNoOthers(t *testing.T) {
 
 // TestArgumentsAreFlagsOfTheAgent asks the program itself, as with the webhook.
 func TestArgumentsAreFlagsOfTheAgent(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "saguard-agent")
-	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-o", program, "./cmd/saguard-agent")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build saguard-agent: %v\n%s", err, out)
-	}
-	run := func(args []string) error {
-		return exec.CommandContext(t.Context(), program, append(args, "--help")...).Run()
-	}
+	run := parsing(t, "saguard-agent")
 	if run([]string{"run", "--no-such-flag"}) == nil {
 		t.Fatal("the program accepts any flag, so this test could not fail")
 	}

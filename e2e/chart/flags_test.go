@@ -11,14 +11,7 @@ import (
 // TestArgumentsAreFlagsOfTheWebhook asks the program itself: with --help last, it fails only at a flag or value before it
 // that it does not know.
 func TestArgumentsAreFlagsOfTheWebhook(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "saguard-webhook")
-	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-o", program, "./cmd/saguard-webhook")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build saguard-webhook: %v\n%s", err, out)
-	}
-	run := func(args []string) error {
-		return exec.CommandContext(t.Context(), program, append(args, "--help")...).Run()
-	}
+	run := parsing(t, "saguard-webhook")
 	if run([]string{"--no-such-flag"}) == nil {
 		t.Fatal("the program accepts any flag, so this test could not fail")
 	}
@@ -28,5 +21,18 @@ func TestArgumentsAreFlagsOfTheWebhook(t *testing.T) {
 		if err := run(args); err != nil {
 			t.Errorf("%s: saguard-webhook refuses %q: %v", name, args, err)
 		}
+	}
+}
+
+// parsing builds a program and returns what has it read arguments and print its help: an error if it refuses them.
+func parsing(t *testing.T, name string) func(args []string) error {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-o", program, "./cmd/"+name)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return func(args []string) error {
+		return exec.CommandContext(t.Context(), program, append(args, "--help")...).Run()
 	}
 }

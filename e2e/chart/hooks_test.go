@@ -2,8 +2,6 @@ package chart
 
 import (
 	"maps"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -167,14 +165,7 @@ func TestPodsOfHooks(t *testing.T) {
 }
 
 func TestArgumentsOfHooksAreCommandsOfTheWebhook(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "saguard-webhook")
-	build := exec.CommandContext(t.Context(), "go", "-C", "../..", "build", "-o", program, "./cmd/saguard-webhook")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build saguard-webhook: %v\n%s", err, out)
-	}
-	run := func(args []string) error {
-		return exec.CommandContext(t.Context(), program, append(args, "--help")...).Run()
-	}
+	run := parsing(t, "saguard-webhook")
 	if run([]string{"verify", "--cert-dir=x"}) == nil {
 		t.Fatal("the command accepts any flag, so this test could not fail")
 	}

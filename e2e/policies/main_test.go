@@ -4,7 +4,6 @@ package policies_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -17,26 +16,14 @@ import (
 // shared is one installation for all tests of the package, each in namespaces of its own.
 var shared *install.Installation
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	var err error
-	shared, err = install.New(ctx, install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "install:", err)
-		return 1
-	}
-	defer func() {
-		if err := errors.Join(shared.Close(ctx)); err != nil {
-			fmt.Fprintln(os.Stderr, "close:", err)
-			code = 1
+func TestMain(m *testing.M) {
+	o := install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr}
+	os.Exit(install.Around(time.Hour, o, func(ctx context.Context, i *install.Installation) int {
+		shared = i
+		if err := shared.CP.InstallCRDs(ctx, os.DirFS("../testdata/calico-crds")); err != nil {
+			fmt.Fprintln(os.Stderr, "install Calico's CRDs:", err)
+			return 1
 		}
-	}()
-	if err := shared.CP.InstallCRDs(ctx, os.DirFS("../testdata/calico-crds")); err != nil {
-		fmt.Fprintln(os.Stderr, "install Calico's CRDs:", err)
-		return 1
-	}
-	return m.Run()
+		return m.Run()
+	}))
 }

@@ -3,7 +3,6 @@ package safetynet_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -17,31 +16,20 @@ import (
 // it so.
 var shared *world
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	i, err := install.New(ctx, install.Options{
+func TestMain(m *testing.M) {
+	o := install.Options{
 		ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr,
 		Values: []string{
 			"safetyNet.enabled=true",
 			"webhook.customWorkloads[0].apiGroups={example.com}", "webhook.customWorkloads[0].apiVersions={v1}", "webhook.customWorkloads[0].resources={rollouts}",
 		},
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "install:", err)
-		return 1
 	}
-	defer func() {
-		if err := errors.Join(i.Close(ctx)); err != nil {
-			fmt.Fprintln(os.Stderr, "close:", err)
-			code = 1
+	os.Exit(install.Around(time.Hour, o, func(ctx context.Context, i *install.Installation) int {
+		var err error
+		if shared, err = newWorld(ctx, i); err != nil {
+			fmt.Fprintln(os.Stderr, "prepare:", err)
+			return 1
 		}
-	}()
-	if shared, err = newWorld(ctx, i); err != nil {
-		fmt.Fprintln(os.Stderr, "prepare:", err)
-		return 1
-	}
-	return m.Run()
+		return m.Run()
+	}))
 }

@@ -22,42 +22,41 @@ type ClusterConfiguration struct {
 
 // NewValidating returns the ValidatingWebhookConfiguration of that name, whether it exists or not.
 func NewValidating(c admissionregistrationclient.ValidatingWebhookConfigurationsGetter, name string) *ClusterConfiguration {
-	client := c.ValidatingWebhookConfigurations()
-	return &ClusterConfiguration{
-		kind: "ValidatingWebhookConfiguration", name: name,
-		read: func(ctx context.Context) (string, []rotation.Bundle, error) {
-			configuration, err := client.Get(ctx, name, metav1.GetOptions{})
-			if err != nil {
-				return "", nil, err
+	return newConfiguration("ValidatingWebhookConfiguration", name, c.ValidatingWebhookConfigurations(),
+		func(c *admissionregistrationv1.ValidatingWebhookConfiguration) (bundles []rotation.Bundle) {
+			for i := range c.Webhooks {
+				bundles = append(bundles, bundleOf(c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig))
 			}
-			var bundles []rotation.Bundle
-			for i := range configuration.Webhooks {
-				bundles = append(bundles, bundleOf(configuration.Webhooks[i].Name, &configuration.Webhooks[i].ClientConfig))
-			}
-			return configuration.ResourceVersion, bundles, nil
-		},
-		patch: func(ctx context.Context, patch []byte) error {
-			_, err := client.Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-			return err
-		},
-	}
+			return bundles
+		})
 }
 
 // NewMutating returns the MutatingWebhookConfiguration of that name, whether it exists or not.
 func NewMutating(c admissionregistrationclient.MutatingWebhookConfigurationsGetter, name string) *ClusterConfiguration {
-	client := c.MutatingWebhookConfigurations()
+	return newConfiguration("MutatingWebhookConfiguration", name, c.MutatingWebhookConfigurations(),
+		func(c *admissionregistrationv1.MutatingWebhookConfiguration) (bundles []rotation.Bundle) {
+			for i := range c.Webhooks {
+				bundles = append(bundles, bundleOf(c.Webhooks[i].Name, &c.Webhooks[i].ClientConfig))
+			}
+			return bundles
+		})
+}
+
+// kindClient is what the clients of both kinds have in common.
+type kindClient[T metav1.Object] interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
+	Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, o metav1.PatchOptions, subresources ...string) (T, error)
+}
+
+func newConfiguration[T metav1.Object](kind, name string, client kindClient[T], bundles func(T) []rotation.Bundle) *ClusterConfiguration {
 	return &ClusterConfiguration{
-		kind: "MutatingWebhookConfiguration", name: name,
+		kind: kind, name: name,
 		read: func(ctx context.Context) (string, []rotation.Bundle, error) {
 			configuration, err := client.Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return "", nil, err
 			}
-			var bundles []rotation.Bundle
-			for i := range configuration.Webhooks {
-				bundles = append(bundles, bundleOf(configuration.Webhooks[i].Name, &configuration.Webhooks[i].ClientConfig))
-			}
-			return configuration.ResourceVersion, bundles, nil
+			return configuration.GetResourceVersion(), bundles(configuration), nil
 		},
 		patch: func(ctx context.Context, patch []byte) error {
 			_, err := client.Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
