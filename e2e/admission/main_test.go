@@ -17,7 +17,7 @@ var shared *install.Installation
 
 func TestMain(m *testing.M) {
 	o := install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr}
-	os.Exit(install.Around(time.Hour, o, func(_ context.Context, i *install.Installation) int {
+	os.Exit(install.Around(context.Background(), time.Hour, o, func(_ context.Context, i *install.Installation) int {
 		shared = i
 		return m.Run()
 	}))

@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return install.Around(10*time.Minute, install.Options{
+	return install.Around(context.Background(), 10*time.Minute, install.Options{
 		ControlPlane: controlplane.Options{Log: os.Stderr, APIServerFlags: []string{"--admission-control-config-file=" + filepath.Join(dir, "admission.yaml")}},
 		Replicas:     2,
 		// The installation's own certificate is given up for the webhook's.

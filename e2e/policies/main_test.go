@@ -18,7 +18,7 @@ var shared *install.Installation
 
 func TestMain(m *testing.M) {
 	o := install.Options{ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr}
-	os.Exit(install.Around(time.Hour, o, func(ctx context.Context, i *install.Installation) int {
+	os.Exit(install.Around(context.Background(), time.Hour, o, func(ctx context.Context, i *install.Installation) int {
 		shared = i
 		if err := shared.CP.InstallCRDs(ctx, os.DirFS("../testdata/calico-crds")); err != nil {
 			fmt.Fprintln(os.Stderr, "install Calico's CRDs:", err)

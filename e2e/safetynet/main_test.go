@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 			"webhook.customWorkloads[0].apiGroups={example.com}", "webhook.customWorkloads[0].apiVersions={v1}", "webhook.customWorkloads[0].resources={rollouts}",
 		},
 	}
-	os.Exit(install.Around(time.Hour, o, func(ctx context.Context, i *install.Installation) int {
+	os.Exit(install.Around(context.Background(), time.Hour, o, func(ctx context.Context, i *install.Installation) int {
 		var err error
 		if shared, err = newWorld(ctx, i); err != nil {
 			fmt.Fprintln(os.Stderr, "prepare:", err)

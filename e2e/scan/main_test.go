@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		ControlPlane: controlplane.Options{ControllerManager: true, Log: os.Stderr}, Log: os.Stderr, CLI: true, Replicas: 2,
 		Values: []string{"webhook.scan.interval=1s"}, WebhookArgs: []string{"--scan-interval=1s"},
 	}
-	os.Exit(install.Around(10*time.Minute, o, func(_ context.Context, i *install.Installation) int {
+	os.Exit(install.Around(context.Background(), 10*time.Minute, o, func(_ context.Context, i *install.Installation) int {
 		shared = i
 		return m.Run()
 	}))
