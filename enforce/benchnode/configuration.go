@@ -10,6 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
 	"github.com/saguard/saguard/enforce"
 	"github.com/saguard/saguard/enforce/bpf"
 	"github.com/saguard/saguard/enforce/nft"
@@ -194,6 +198,8 @@ type configuration struct {
 const (
 	none     = "none"
 	baseline = "conntrack"
+	// hookOnly is a BPF program on the FORWARD hook that accepts everything: what any program there costs.
+	hookOnly = "bpf_accept"
 )
 
 func configurations(s *settings) []configuration {
@@ -222,6 +228,14 @@ func configurations(s *settings) []configuration {
 	out := []configuration{
 		{none, func(context.Context, *space, string) (enforce.Applier, error) { return nil, nil }, false},
 		{baseline, script(func() string { return conntrack }), false},
+		{hookOnly, func(_ context.Context, node *space, _ string) (a enforce.Applier, err error) {
+			err = node.do(func() error {
+				var err error
+				a, err = acceptAll()
+				return err
+			})
+			return a, errors.Join(err, node.nft(conntrack))
+		}, false},
 	}
 	for _, b := range s.backends() {
 		for _, n := range []int{few, s.rules} {
@@ -258,4 +272,33 @@ func openBackend(name, dir string) (enforce.Backend, error) {
 		return a, nil
 	}
 	return nil, fmt.Errorf("-backend: %q: want bpf, nft", name)
+}
+
+// accepting is a program on the FORWARD hook that accepts all IPv4 packets. It enforces nothing.
+type accepting struct {
+	enforce.Applier
+	link    link.Link
+	program *ebpf.Program
+}
+
+// Close takes the program away.
+func (a accepting) Close() error { return errors.Join(a.link.Close(), a.program.Close()) }
+
+// acceptAll attaches the program in the network namespace of the calling thread.
+func acceptAll() (enforce.Applier, error) {
+	const verdict = 1 // NF_ACCEPT
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Netfilter, AttachType: ebpf.AttachNetfilter, License: "Dual MIT/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load program: %w", err)
+	}
+	l, err := link.AttachNetfilter(link.NetfilterOptions{
+		Program: program, ProtocolFamily: link.NetfilterProtoIPv4, Hook: link.NetfilterInetForward, Priority: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attach program: %w", errors.Join(err, program.Close()))
+	}
+	return accepting{link: l, program: program}, nil
 }

@@ -8,7 +8,8 @@
 // set up before the first round, each round takes all of them in another order, and what counts is the median over the rounds
 // of the ratio to a baseline of the same round, so that what else the machine does mostly drops out. The time is that of the
 // client's and the server's threads, in which the kernel forwards their packets, and of ksoftirqd; all on one processor. The
-// baseline is conntrack alone: a node that knows connections and judges nothing. Beside it stand rules as others write them:
+// baseline is conntrack alone: a node that knows connections and judges nothing; bpf_accept has a BPF program on the hook, too,
+// that accepts everything, which is what no BPF backend can go below. Beside them stand rules as others write them:
 // the form of Felix (dispatch by address to a chain per endpoint, a chain per policy, a set per account) and a linear list. Both
 // let established connections pass by conntrack, which our backends do for replies only: a revoked permission cuts a connection.
 //

@@ -40,7 +40,7 @@ func TestReportHasEveryNumber(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 + 2*4 + 2 + 2; len(r.Packets.Rows) != want {
+	if want := 3 + 2*4 + 2 + 2; len(r.Packets.Rows) != want {
 		t.Errorf("rows %v, want %d", r.Packets.Rows, want)
 	}
 	for _, w := range workloads() {

@@ -14,7 +14,8 @@
 // (program, identity -> row) for each end that is of this node, and one binary search in the segments of the row, whatever
 // the number of policies. An address that is no pod's takes one lookup more, in prefixes. What was decided lately between two
 // addresses, for one port of the destination, is remembered for the processor (64 bytes each, 512 of them) and holds for one
-// generation; where a rule looks at source ports, it is not.
+// generation; where a rule looks at source ports, it is not. Packets like nearly all are read where they are, which takes no call of
+// the kernel; all others, and those whose ports are in another page, through it (packet.h).
 //
 // # Updates
 //

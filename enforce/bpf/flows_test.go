@@ -101,6 +101,30 @@ func TestVerdictsAreRememberedForOneGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	accepts(false)
+
+	// It is of the very same packets.
+	for name, change := range map[string]func(*flowValue){
+		"nothing":                             func(*flowValue) {},
+		"another generation":                  func(v *flowValue) { v.Generation++ },
+		"another source":                      func(v *flowValue) { v.Source[15]++ },
+		"another source, in its first half":   func(v *flowValue) { v.Source[0]++ },
+		"another destination":                 func(v *flowValue) { v.Destination[15]++ },
+		"another destination, its first half": func(v *flowValue) { v.Destination[7]++ },
+		"another port":                        func(v *flowValue) { v.Port++ },
+		"another protocol":                    func(v *flowValue) { v.Protocol = protocolTCP },
+	} {
+		accepts(false) // which is remembered again
+		forge(t, a.set.kernel, func(v *flowValue) {
+			v.Flags = flowsWithVerdict
+			change(v)
+		})
+		if got, want := run(t, a.set.kernel, packet(t, f)), name == "nothing"; got != want {
+			t.Errorf("%s: accepted %v, want %v", name, got, want)
+		}
+		if err := a.Verify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // forge changes every element that holds something.

@@ -8,56 +8,32 @@
 // element that changes, and then raises the generation: until then readers take "was". A reader that sees the generation
 // change under its hands starts again, so elements that nobody of the present generation refers to may be reused.
 #include <linux/bpf.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
+#include "packet.h"
 
 char __license[] SEC("license") = "Dual MIT/GPL";
 
-// The fields of kernel structures that are read; offsets are the running kernel's (CO-RE).
-#define KERNEL __attribute__((preserve_access_index))
 struct nf_hook_state {
 	__u8 pf;
-} KERNEL;
-struct sk_buff {
-	unsigned int len;
-	unsigned long _nfct;
 } KERNEL;
 struct bpf_nf_ctx {
 	const struct nf_hook_state *state;
 	struct sk_buff *skb;
 } KERNEL;
 
-extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
-extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 buffer__szk) __ksym;
-
 enum { DROP, ACCEPT }; // netfilter verdicts
-enum { PF_IPV4 = 2, PF_IPV6 = 10 };
 
 // enum ip_conntrack_info, the low bits of skb->_nfct; the rest is the connection, or 0.
 enum { CT_ESTABLISHED, CT_RELATED, CT_NEW, CT_REPLY, CT_RELATED_REPLY, CT_MASK = 7 };
 
-enum { HOPOPTS = 0, ICMP = 1, TCP = 6, UDP = 17, ROUTING = 43, FRAGMENT = 44, AUTH = 51, ICMPV6 = 58, DSTOPTS = 60, SCTP = 132, UDPLITE = 136 };
-
-#define MAX_EXTENSION_HEADERS 8
 #define MAX_TRIES 4
 #define MAX_HALVINGS 18 // of a row of at most 2^18 segments
 
 // The rate limit of events on one CPU: the time that one event costs and the most that is saved up.
 volatile const __u64 event_cost = 1000000;
 volatile const __u64 event_burst = 100000000;
-
-struct packet {
-	struct address source, destination;
-	__u16 port, source_port;
-	__u8 protocol;
-	__u8 readable; // ports and protocol are known
-	__u8 is_error; // an ICMP error
-	__u8 established; // the connection has seen a reply
-};
 
 // The verdict at one end. The zero value, if it applies, denies.
 struct decision {
@@ -92,113 +68,6 @@ static __always_inline __u64 now_generation(void)
 	__u64 *g = bpf_map_lookup_elem(&generation, &zero);
 
 	return g ? READ(*g) : 0;
-}
-
-// port_header says how much of the packet the protocol's header takes at least; 0 if it has neither ports nor type and code.
-static __always_inline __u32 port_header(__u8 protocol)
-{
-	switch (protocol) {
-	case TCP:
-		return 20;
-	case SCTP:
-		return 12;
-	case UDP:
-	case UDPLITE:
-	case ICMP:
-	case ICMPV6:
-		return 8;
-	}
-	return 0;
-}
-
-static __always_inline void read_ports(struct bpf_dynptr *d, __u32 len, __u32 offset, struct packet *p)
-{
-	__u32 need = port_header(p->protocol);
-	__u8 buffer[4], *h;
-
-	if (!need) {
-		p->readable = 1;
-		return;
-	}
-	if (offset + need > len)
-		return;
-	h = bpf_dynptr_slice(d, offset, buffer, sizeof(buffer));
-	if (!h)
-		return;
-	p->readable = 1;
-	if (p->protocol == ICMP || p->protocol == ICMPV6) {
-		p->port = (__u16)h[0] << 8 | h[1];
-		if (p->protocol == ICMPV6)
-			p->is_error = h[0] < 128;
-		else // unreachable, source quench, redirect, time exceeded, parameter problem
-			p->is_error = h[0] == 3 || h[0] == 4 || h[0] == 5 || h[0] == 11 || h[0] == 12;
-		return;
-	}
-	p->source_port = (__u16)h[0] << 8 | h[1];
-	p->port = (__u16)h[2] << 8 | h[3];
-}
-
-static __always_inline int is_ipv4(struct address *a)
-{
-	return !a->high && (__u32)a->low == bpf_htonl(0xffff);
-}
-
-static __always_inline int read_ipv4(struct bpf_dynptr *d, __u32 len, struct packet *p)
-{
-	struct iphdr buffer, *ip = bpf_dynptr_slice(d, 0, &buffer, sizeof(buffer));
-
-	if (!ip)
-		return -1;
-	p->source.low = bpf_cpu_to_be64(0xffff00000000ull) | (__u64)ip->saddr << 32;
-	p->destination.low = bpf_cpu_to_be64(0xffff00000000ull) | (__u64)ip->daddr << 32;
-	p->protocol = ip->protocol;
-	// Fragments were put together before; if one comes all the same, it cannot be read.
-	if (!(ip->frag_off & bpf_htons(0x3fff)) && ip->ihl >= 5)
-		read_ports(d, len, ip->ihl * 4, p);
-	return 0;
-}
-
-static __always_inline int read_ipv6(struct bpf_dynptr *d, __u32 len, struct packet *p)
-{
-	struct ipv6hdr buffer, *ip = bpf_dynptr_slice(d, 0, &buffer, sizeof(buffer));
-	__u32 offset = sizeof(*ip);
-	__u8 protocol;
-	int i;
-
-	if (!ip)
-		return -1;
-	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
-	__builtin_memcpy(&p->destination, &ip->daddr, sizeof(p->destination));
-	// An IPv4 address in an IPv6 header would get the rights of the IPv4 pod: unreadable.
-	if (is_ipv4(&p->source) || is_ipv4(&p->destination))
-		return 0;
-	protocol = ip->nexthdr;
-	for (i = 0; i < MAX_EXTENSION_HEADERS; i++) {
-		__u8 room[4], *h;
-
-		if (protocol != HOPOPTS && protocol != ROUTING && protocol != FRAGMENT && protocol != AUTH && protocol != DSTOPTS) {
-			p->protocol = protocol;
-			read_ports(d, len, offset, p);
-			return 0;
-		}
-		if (offset + 8 > len)
-			break;
-		h = bpf_dynptr_slice(d, offset, room, sizeof(room));
-		if (!h)
-			break;
-		if (protocol == FRAGMENT) {
-			if (h[2] || h[3] & 0xf9) // offset or more fragments, as for IPv4
-				break;
-			offset += 8;
-		} else if (protocol == AUTH) {
-			offset += ((__u32)h[1] + 2) * 4;
-		} else {
-			offset += ((__u32)h[1] + 1) * 8;
-		}
-		protocol = h[0];
-	}
-	p->protocol = protocol;
-	return 0;
 }
 
 // read_host says what is known of an address; -1 if the element was reused meanwhile.
@@ -373,17 +242,11 @@ __noinline int judge(struct packet *p, struct decision *egress, struct decision 
 {
 	__u32 source, destination, source_subject, destination_subject;
 	__u64 now = now_generation();
-	struct flow *f = 0;
+	struct flow *f;
 	int failed;
 
 	if (!p || !egress || !ingress) // for the verifier
 		return -1;
-	if (p->readable) {
-		f = flow_of(p);
-		// What was decided in this generation is the verdict of the state that was in force when the generation was read.
-		if (f && !recall(p, f, now, egress, ingress))
-			return 0;
-	}
 	__builtin_memset(egress, 0, sizeof(*egress));
 	__builtin_memset(ingress, 0, sizeof(*ingress));
 	barrier_loads();
@@ -419,7 +282,10 @@ out:
 	barrier_loads();
 	if (failed || now_generation() != now)
 		return -1;
-	if (f && !egress->by_source_port && !ingress->by_source_port)
+	if (!p->readable || egress->by_source_port || ingress->by_source_port)
+		return 0;
+	f = flow_of(p);
+	if (f)
 		remember(p, f, now, egress, ingress);
 	return 0;
 }
@@ -491,27 +357,30 @@ int forward(struct bpf_nf_ctx *ctx)
 	struct decision egress = {}, ingress = {};
 	struct packet p = {};
 	struct bpf_dynptr d;
+	struct flow *f;
 	int known = !!(ct & ~(unsigned long)CT_MASK), i, failed = -1;
 
 	if (known && info == CT_REPLY)
 		return ACCEPT;
-	// What cannot be read at all may be for an endpoint: fails closed.
-	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &d))
-		return DROP;
-	if (ctx->state->pf == PF_IPV4)
-		failed = read_ipv4(&d, len, &p);
-	else if (ctx->state->pf == PF_IPV6)
-		failed = read_ipv6(&d, len, &p);
-	if (failed)
-		return DROP;
+	if (glance(skb, ctx->state->pf, &p)) {
+		// What cannot be read at all may be for an endpoint: fails closed.
+		if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &d))
+			return DROP;
+		if (ctx->state->pf == PF_IPV4)
+			failed = read_ipv4(&d, len, &p);
+		else if (ctx->state->pf == PF_IPV6)
+			failed = read_ipv6(&d, len, &p);
+		if (failed)
+			return DROP;
+	}
 	p.established = known && info == CT_ESTABLISHED;
 	if (known && p.is_error && (info == CT_RELATED || info == CT_RELATED_REPLY))
 		return ACCEPT;
-	for (i = 0; i < MAX_TRIES; i++) {
+	// What was decided in this generation is the verdict of the state that was in force when the generation was read.
+	f = p.readable ? flow_of(&p) : 0;
+	failed = f ? recall(&p, f, now_generation(), &egress, &ingress) : -1;
+	for (i = 0; failed && i < MAX_TRIES; i++)
 		failed = judge(&p, &egress, &ingress);
-		if (!failed)
-			break;
-	}
 	if (failed) // the state changes faster than it can be read: fails closed
 		return DROP;
 	if (conclude(&p, &egress, 1) == DROP)

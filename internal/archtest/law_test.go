@@ -456,7 +456,7 @@ func theLaw() law {
 			},
 
 			// The kernel.
-			"github.com/cilium/ebpf":         {"enforce/bpf": "programs, maps, links"},
+			"github.com/cilium/ebpf":         {"enforce/bpf": "programs, maps, links", "enforce/benchnode": "a program that accepts, to compare with"},
 			"github.com/google/nftables":     {"enforce/bpf": "conntrack is switched on by a rule", "enforce/nft": "tables, sets, rules"},
 			"github.com/mdlayher/netlink":    {"enforce/nft": "its socket, and packets that were logged"},
 			"golang.org/x/sys":               {"enforce/bpf": "the kernel's constants", "enforce/nft": "the kernel's constants", "enforce/appliertest": "packets", "enforce/benchnode": "threads, and the time they took"},
