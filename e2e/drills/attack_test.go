@@ -101,7 +101,9 @@ func attack(ctx context.Context, address, ca string) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ca))
 	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
-	client := func() *http.Client { return &http.Client{Transport: &http.Transport{TLSClientConfig: config}} }
+	client := func() *http.Client {
+		return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DialContext: elsewhere().DialContext}}
+	}
 	kinds := slices.Sorted(maps.Keys(bodies))
 	for n := range hostileClients {
 		kind, c := kinds[n%len(kinds)], client()
@@ -119,6 +121,12 @@ func attack(ctx context.Context, address, ca string) error {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	fmt.Println(a.stop())
 	return err
+}
+
+// elsewhere connects from another address than the API server's: the server shares room for connections out by address, and a
+// pod that attacks has its own.
+func elsewhere() *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 }
 
 func hostileBodies() (map[string][]byte, error) {
@@ -215,8 +223,7 @@ func (d drip) Read(p []byte) (int, error) {
 
 // silence connects and waits to be cut off.
 func silence(ctx context.Context, address string) int {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	conn, err := elsewhere().DialContext(ctx, "tcp", address)
 	if err != nil {
 		return 0
 	}

@@ -20,14 +20,17 @@ import (
 const (
 	// maxConnections is how many connections are open that got no answer yet, and how many that did.
 	maxConnections = 512
-	// headerTimeout is for the TLS handshake, and again for the header of a request.
-	headerTimeout = 5 * time.Second
 	// idleTimeout is longer than that of the API server's own client (90 s), which then is the one that closes: a connection
-	// closed here just when it is taken up again would be a request lost.
+	// closed here just when it is taken up again would be a request lost. It holds before the first request, too: a client that
+	// gets another connection back while it dials keeps the new one, of which nothing has been asked, like any other. That
+	// net/http gives each header the same time does no harm: whoever needs it holds a connection, and those are bounded.
 	idleTimeout = 2 * time.Minute
-	// writeTimeout counts from the header of a request: reading, judging (30 s at most) and answering.
+	// writeTimeout counts from the header of a request: reading, judging (30 s at most) and answering. A TLS handshake may take
+	// as long.
 	writeTimeout = 45 * time.Second
-	maxHeader    = 32 << 10
+	// bodyTimeout is for a body that the handler leaves unread, which net/http reads in its place.
+	bodyTimeout = 10 * time.Second
+	maxHeader   = 32 << 10
 	// drainQuiet is how long nothing may be asked before the connections are closed, since one that is closed while a client
 	// takes it up is a request lost; drainAtMost is how long that is waited for.
 	drainQuiet, drainAtMost = 3 * time.Second, 8 * time.Second
@@ -41,7 +44,9 @@ type Server struct {
 	// Address is HOST:PORT.
 	Address string
 	// TLS has at least GetCertificate.
-	TLS     *tls.Config
+	TLS *tls.Config
+	// Handler sets a read deadline of its own before it reads a body, and lifts it before anything that takes long: 10 s after
+	// the header the client counts as gone otherwise.
 	Handler http.Handler
 	// Log gets, at V(1), what net/http says of broken connections: whoever reaches the port can bring that about.
 	Log logr.Logger
@@ -113,14 +118,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.addr.Store(&addr)
 	config := s.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"}
-	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
-	server := &http.Server{
-		Handler: http.HandlerFunc(s.serve), ConnState: s.connections.changed, Protocols: protocols,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // what is in flight is finished
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Log), slog.LevelDebug),
-	}
+	server := s.server(ctx)
 	down := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -139,9 +137,24 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+func (s *Server) server(ctx context.Context) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler: http.HandlerFunc(s.serve), ConnState: s.connections.changed, Protocols: protocols,
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // what is in flight is finished
+		ReadHeaderTimeout: idleTimeout, IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Log), slog.LevelDebug),
+	}
+}
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() || s.Leave != nil && s.Leave() {
 		w.Header().Set("Connection", "close")
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		http.Error(w, "connection is broken", http.StatusInternalServerError)
+		return
 	}
 	s.Handler.ServeHTTP(w, r)
 }

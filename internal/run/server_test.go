@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -178,25 +179,98 @@ func TestSilentConnectionsMakeRoomForOthers(t *testing.T) {
 	if resp := s.get(t); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %d", resp.StatusCode)
 	}
+	s.awaitEvicted(t, silent-room)
+}
+
+// The handshake of each good request meets more new connections from another address than there is room for.
+func TestFloodFromOneAddressLosesNoRequestOfAnother(t *testing.T) {
+	const requests, burst = 10, 2*room + 76
+	s := serve(t, func(http.ResponseWriter, *http.Request) {})
+	for n := range requests {
+		conn, err := net.Dial("tcp", s.Addr().String()) //nolint:noctx // a test's own server
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.evicted(t)
+		stop := flood(t, s.Addr().String(), burst)
+		s.awaitEvicted(t, before+room+1) // as many as there were before the flood, and one of it
+		transport := &http.Transport{TLSClientConfig: s.config, DisableKeepAlives: true,
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+		resp, err := (&http.Client{Transport: transport}).Get("https://" + s.Addr().String()) //nolint:noctx // a test's own server
+		if err != nil {
+			t.Fatalf("request %d: %v", n, err)
+		}
+		if resp.StatusCode != http.StatusOK || resp.Body.Close() != nil {
+			t.Errorf("request %d: status %d", n, resp.StatusCode)
+		}
+		stop()
+	}
+}
+
+// flood opens connections from an address of its own, and says nothing. However many the kernel lets wait to be accepted, all
+// of them are in the end; none is lost meanwhile.
+func flood(t *testing.T, address string, burst int) (stop func()) {
+	t.Helper()
+	conns := make([]net.Conn, burst)
+	const dialers = 16
+	var all sync.WaitGroup
+	for d := range dialers {
+		all.Go(func() {
+			attacker := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+			for n := d; n < burst; n += dialers {
+				conn, err := attacker.DialContext(t.Context(), "tcp", address)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				conns[n] = conn
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return func() {
+		for _, conn := range conns {
+			if tcp, ok := conn.(*net.TCPConn); !ok || tcp.SetLinger(0) != nil { // a reset leaves nothing behind in the kernel
+				t.Error("no connection of TCP")
+			}
+			conn.Close()
+		}
+	}
+}
+
+// room is how many connections a server holds of each kind.
+const room = 512
+
+// evicted is how many connections were closed for want of room.
+func (s *serving) evicted(t *testing.T) float64 {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(s.Collector())
-	// How many were there is known once all have been accepted.
-	evicted := func() float64 {
-		families, err := registry.Gather()
-		if err != nil || len(families) != 2 {
-			t.Fatalf("%d metrics, %v", len(families), err)
-		}
-		for _, f := range families {
-			if f.GetName() == "saguard_webhook_connections_evicted_total" {
-				return f.GetMetric()[0].GetCounter().GetValue()
-			}
-		}
-		return 0
+	families, err := registry.Gather()
+	if err != nil || len(families) != 2 {
+		t.Fatalf("%d metrics, %v", len(families), err)
 	}
-	for evicted() < silent-512 {
+	for _, f := range families {
+		if f.GetName() == "saguard_webhook_connections_evicted_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("evicted connections are not counted")
+	return 0
+}
+
+// awaitEvicted waits until so many were: which is known once all that came have been accepted.
+func (s *serving) awaitEvicted(t *testing.T, want float64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for s.evicted(t) < want {
 		select {
-		case <-t.Context().Done():
-			t.Fatalf("evicted %v of %d", evicted(), silent)
+		case <-ctx.Done():
+			t.Fatalf("evicted %v, want %v", s.evicted(t), want)
 		case <-time.After(time.Millisecond):
 		}
 	}
