@@ -19,7 +19,7 @@ const maxConnections = 1 << 10
 
 // listen opens what the endpoint names: none, one or two listeners. TLS of a TCP listener is set up here, so that gRPC and
 // HTTP are served in the same way; protocol is the one that is offered to clients (ALPN). refused is called for connections
-// that TLS turns away.
+// that are turned away.
 func (e *Endpoint) listen(ctx context.Context, protocol string, refused func(error)) ([]net.Listener, error) {
 	var out []net.Listener
 	if e.Socket != "" {
@@ -34,7 +34,8 @@ func (e *Endpoint) listen(ctx context.Context, protocol string, refused func(err
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen on %s: %w", e.Address, err), closeAll(out))
 		}
-		out = append(out, tls.NewListener(netutil.LimitListener(l, maxConnections), e.TLS.config(protocol, refused)))
+		l = netutil.LimitListener(newSharedListener(l, refused), maxConnections)
+		out = append(out, tls.NewListener(l, e.TLS.config(protocol, refused)))
 	}
 	return out, nil
 }

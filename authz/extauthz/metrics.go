@@ -37,7 +37,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "saguard_authz_connections_refused_total",
-			Help: "Connections over TCP that were refused because their certificate names nobody who may ask, or for want of a certificate or authority of the agent's own.",
+			Help: "Connections over TCP that were refused because their certificate names nobody who may ask, or for want of a certificate or authority of the agent's own, or because their client has too many.",
 		}),
 	}
 	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.summed, m.lost, m.refused} {

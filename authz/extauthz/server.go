@@ -154,7 +154,7 @@ func (s *Server) calls(more ...grpc.ServerOption) *grpc.Server {
 	return out
 }
 
-// refused is told of each connection that TLS turns away for what this package requires.
+// refused is told of each connection that is turned away for what this package requires.
 func (s *Server) refused(err error) {
 	s.Metrics.refused.Inc()
 	s.Log.V(1).Info("connection refused", "error", err.Error())

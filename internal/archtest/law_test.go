@@ -25,13 +25,14 @@ func theLaw() law {
 	return law{
 		module: "github.com/saguard/saguard",
 		mayImport: map[string]map[string]string{
-			"internal/archtest": {},
-			"internal/decision": {},
-			"internal/identity": {},
-			"internal/run":      {},
-			"internal/testenv":  {},
-			"api/v1alpha1":      {},
-			"audit":             {},
+			"internal/archtest":   {},
+			"internal/decision":   {},
+			"internal/identity":   {},
+			"internal/clientaddr": {},
+			"internal/run":        {"internal/clientaddr": "clients share connections"},
+			"internal/testenv":    {},
+			"api/v1alpha1":        {},
+			"audit":               {},
 			"audit/auditlog": {
 				"audit": "decision records, and whether an event has one",
 			},
@@ -89,11 +90,12 @@ func theLaw() law {
 				"policy/selector":   "the labels of namespaces",
 			},
 			"authz/extauthz": {
-				"audit":             "every denial is recorded",
-				"authz":             "what it serves",
-				"internal/decision": "the verdict",
-				"internal/identity": "kinds of refusals are counted by account",
-				"policy":            "the snapshot it passes on",
+				"audit":               "every denial is recorded",
+				"authz":               "what it serves",
+				"internal/decision":   "the verdict",
+				"internal/identity":   "kinds of refusals are counted by account",
+				"internal/clientaddr": "clients share connections",
+				"policy":              "the snapshot it passes on",
 			},
 
 			"enforce": {

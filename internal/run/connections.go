@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/saguard/saguard/internal/clientaddr"
 )
 
 // connections bounds how many connections a server holds, by closing others when one too many comes: whoever opens
@@ -59,7 +61,7 @@ func (c *connections) note(conn net.Conn, state http.ConnState) (victim net.Conn
 	entry := c.all[conn]
 	switch {
 	case state == http.StateNew:
-		entry = &connection{conn: conn, client: clientOf(conn), since: c.now()}
+		entry = &connection{conn: conn, client: clientaddr.Of(conn), since: c.now()}
 		c.all[conn] = entry
 		return c.place(entry, &c.strangers)
 	case entry == nil:
@@ -130,17 +132,6 @@ func (k *kind) victim() *connection {
 		}
 	}
 	return nil
-}
-
-// clientOf is what the connections of one client have in common: an IPv4 address, or the /64 of an IPv6 address, since
-// whoever has one address of that usually has them all. Connections whose address is none of TCP count as one client's.
-func clientOf(conn net.Conn) netip.Prefix {
-	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := addr.AddrPort().Addr().Unmap()
-	return netip.PrefixFrom(ip, min(ip.BitLen(), 64)).Masked()
 }
 
 // below is the TCP connection: closing TLS properly waits for a peer that may not listen.
