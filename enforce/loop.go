@@ -203,8 +203,10 @@ func (l *Loop) look() {
 		return
 	}
 	pods := make([]netip.Addr, 0, len(l.rules.Endpoints))
-	for a := range l.rules.Endpoints {
-		pods = append(pods, a)
+	for a, e := range l.rules.Endpoints {
+		if e.Pod != (ruleset.Pod{}) { // nobody is behind a stranger's address, as far as anybody knows
+			pods = append(pods, a)
+		}
 	}
 	l.view.Bypassed, l.view.Remark = l.o.Path(pods)
 }

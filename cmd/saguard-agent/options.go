@@ -70,6 +70,7 @@ type options struct {
 	dataplane        string
 	podCIDRTexts     []string
 	podCIDRs         []netip.Prefix
+	openToStrangers  bool
 	socket           string
 	metricsAddress   string
 	healthAddress    string
@@ -89,6 +90,7 @@ func (o *options) add(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.StringVar(&o.backend, "backend", backendAuto, "bpf, nft, or auto: the first of them that works here.")
 	fs.StringVar(&o.dataplane, "dataplane", dataplaneDetect, "detect: enforce nothing where packets of pods do not cross the FORWARD hook. forward: the administrator vouches that they do.")
 	fs.StringSliceVar(&o.podCIDRTexts, "pod-cidrs", nil, "Prefixes of the addresses of all pods of the cluster; by default spec.podCIDRs of all nodes. An address in them that belongs to no known pod is denied wherever a policy applies.")
+	fs.BoolVar(&o.openToStrangers, "open-to-unknown-pods", false, "Let packets reach addresses of this node's spec.podCIDRs that no pod is known to have: pods just born, or born while the agent was away. By default nothing reaches them.")
 	fs.StringVar(&o.socket, "socket", defaultSocket, "Socket for status and explain, for its owner alone.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", ":9646", "Address of Prometheus metrics; empty turns them off.")
 	fs.StringVar(&o.healthAddress, "health-probe-bind-address", "127.0.0.1:9647", "Address of /healthz and /readyz.")

@@ -123,8 +123,10 @@ func (a *agent) enforcement() error {
 		return err
 	}
 	use, others := a.o.candidates()
+	rules := desired.New(a.policies, a.o.node)
+	rules.OpenToStrangers = a.o.openToStrangers
 	options := enforce.Options{
-		Feed: desired.New(a.policies, a.o.node), Candidates: use, Others: others, WhyStale: a.whyStale,
+		Feed: rules, Candidates: use, Others: others, WhyStale: a.whyStale,
 		Metrics: metrics, Log: a.log.WithName("enforce"), Now: time.Now,
 	}
 	if a.o.dataplane == dataplaneDetect {

@@ -174,6 +174,7 @@ func TestEveryValueIsReadByATemplate(t *testing.T) {
 		"networkPolicy.egress":                     {policy, `{networkPolicy: {egress: [{to: []}]}}`},
 		"webhook.scan.interval":                    {``, `{webhook: {scan: {interval: 2h}}}`},
 		"agent.watchRenewal":                       {agent, `{agent: {watchRenewal: 2m}}`},
+		"agent.openToUnknownPods":                  {agent, `{agent: {openToUnknownPods: true}}`},
 		"serviceMonitor.enabled":                   {``, monitor},
 		"serviceMonitor.labels":                    {monitor, `{serviceMonitor: {labels: {a: b}}}`},
 		"serviceMonitor.interval":                  {monitor, `{serviceMonitor: {interval: 7s}}`},

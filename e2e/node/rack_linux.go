@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/saguard/saguard/e2e/thread"
 )
@@ -139,6 +140,9 @@ func (r *rack) disconnect(n *Node) error {
 	}
 	if err == nil {
 		err = r.link.LinkDel(cable)
+	}
+	if errors.Is(err, unix.ENODEV) { // the kernel was quicker
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("disconnect node %s: %w", n.Name, err)

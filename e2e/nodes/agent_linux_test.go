@@ -128,6 +128,30 @@ func testAgent(t *testing.T, backend string, o node.Options) {
 			h.still(t)
 		}
 	})
+	t.Run("a pod that is born while no agent runs is not reached until one does", func(t *testing.T) {
+		elsewhere := func(value string) {
+			admin.do("patch", "daemonset", "saguard-agent", "-n", install.Namespace, "--type=merge",
+				"-p", `{"spec":{"template":{"spec":{"nodeSelector":{"saguard.test/none":`+value+`}}}}}`)
+		}
+		elsewhere(`"true"`)
+		admin.do("wait", "pod", "-n", install.Namespace, "-l", "app.kubernetes.io/component=agent", "--for=delete", "--timeout=60s")
+		admin.apply(pod("late", "node-1", "web", "serve", "tcp:8080"))
+		admin.do("wait", "pod", "late", "--for=condition=Ready", "--timeout=60s") // the kubelet's own way is not in question
+		late := admin.do("get", "pod", "late", "-o", "jsonpath={.status.podIP}") + ":8080"
+		for _, client := range []string{"web-node-1", "web-node-2"} {
+			if err := dial(t.Context(), client, late); err == nil {
+				t.Errorf("%s reaches a pod that no agent knows", client)
+			} else if !strings.Contains(err.Error(), "i/o timeout") {
+				t.Errorf("%s: %v", client, err)
+			}
+		}
+		all(t, false)
+		elsewhere("null")
+		admin.do("rollout", "status", "daemonset/saguard-agent", "-n", install.Namespace, "--timeout=60s")
+		for _, client := range []string{"web-node-1", "web-node-2"} {
+			eventually(t, client+" reaches the pod", func(ctx context.Context) error { return dial(ctx, client, late) })
+		}
+	})
 	t.Run("the agent's end and start change nothing for packets", func(t *testing.T) {
 		var webs []*held
 		for _, n := range c.Nodes {

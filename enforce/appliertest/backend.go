@@ -41,9 +41,6 @@ type Backend struct {
 	// Objects counts the backend's kernel objects on the node: tables, chains, sets, elements, maps, links. Others may be
 	// among them, as long as they are always the same. Optional.
 	Objects func(Node) (int, error)
-	// LostPerTenThousand is how many of 10,000 allowed packets may be lost while rules change (fails closed), with the reason in
-	// the backend's documentation. A denied packet may never get through.
-	LostPerTenThousand int
 	// Skip names subtests that are left out, with the reason, which is logged. A backend that is done has none.
 	Skip map[string]string
 }
@@ -71,6 +68,7 @@ func Run(t *testing.T, b Backend) {
 		{"Revoked", revoked},
 		{"Untouched", untouched},
 		{"Reuse", reuse},
+		{"Strangers", strangers},
 		{"Exchange", exchange},
 		{"Restart", restart},
 		{"Crash", crash},

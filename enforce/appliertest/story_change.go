@@ -62,6 +62,17 @@ spec:
   - {action: Allow, protocol: UDP, source: {serviceAccounts: {selector: role == 'frontend'}}, destination: {ports: [80]}}
 `
 
+// partners lets two networks into the databases.
+const partners = `
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: partners}
+spec:
+  selector: app == 'db'
+  types: [Ingress]
+  ingress: [{action: Allow, protocol: UDP, source: {nets: [198.51.100.0/24, "2001:db8:ffff::/48"]}, destination: {ports: [80]}}]
+`
+
 const denyFirst = `
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
@@ -281,8 +292,11 @@ func (w *world) mustStand(good, bad []ruleset.Flow) {
 func untouched(t *testing.T, b Backend) {
 	w := newCast(t, b)
 	w.set(mustDecode(t, called)...)
+	w.set(mustDecode(t, partners)...)
 	w.apply()
 	good, bad := w.goodAndBad()
+	good = append(good, flow("198.51.100.1", db4, policy.ProtocolUDP, 80), flow("2001:db8:ffff::1", "fd65:1::3", policy.ProtocolUDP, 80))
+	bad = append(bad, flow("198.51.101.1", db4, policy.ProtocolUDP, 80), flow("2001:db8:fffe::1", "fd65:1::3", policy.ProtocolUDP, 80))
 	f := w.rig.flood(good, bad)
 	a := netip.MustParseAddr(db4)
 	w.rig.at(a).ns.echo(t, netip.AddrPortFrom(a, 80))

@@ -31,7 +31,8 @@ type world struct {
 	rig       *rig
 	revision  uint64
 	resources map[policy.Ref]policy.Resource
-	podCIDRs  []netip.Prefix
+	podCIDRs  []netip.Prefix            // of all pods
+	own       map[string][]netip.Prefix // of each node's own
 	sides     []*side
 }
 
@@ -98,7 +99,7 @@ func (w *world) restart(s *side) {
 	}
 	s.open(w.t)
 	s.compiler, s.rules = compile.New(s.node.Name, policy.Strict), ruleset.New()
-	s.compiler.SetPodCIDRs(w.podCIDRs)
+	s.compiler.SetPodCIDRs(w.podCIDRs, w.own[s.node.Name]...)
 	for _, ref := range slices.SortedFunc(maps.Keys(w.resources), func(a, b policy.Ref) int { return b.Compare(a) }) {
 		s.compiler.Set(w.resources[ref])
 	}
@@ -151,7 +152,7 @@ func (w *world) clear() {
 func (w *world) setPodCIDRs(prefixes ...netip.Prefix) {
 	w.podCIDRs = prefixes
 	for _, s := range w.sides {
-		s.compiler.SetPodCIDRs(prefixes)
+		s.compiler.SetPodCIDRs(prefixes, w.own[s.node.Name]...)
 	}
 }
 

@@ -85,16 +85,21 @@ static __always_inline int read_host(struct address *a, __u64 now, __u32 *identi
 	return READ(h->key.high) == a->high && READ(h->key.low) == a->low ? 0 : -1;
 }
 
-static __always_inline __u32 prefix_identity(struct address *a, __u64 now)
+// read_prefix says what is known of an address of which hosts has no identity: not what it is judged as, if hosts says that.
+static __always_inline void read_prefix(struct address *a, __u64 now, __u32 *identity, __u32 *subject)
 {
 	struct prefix_key key = { .bits = 128 };
 	struct prefix *p;
+	int current;
 
 	__builtin_memcpy(key.address, a, sizeof(key.address));
 	p = bpf_map_lookup_elem(&prefixes, &key);
 	if (!p)
-		return 0;
-	return READ(p->generation) <= now ? READ(p->identity) : READ(p->was_identity);
+		return;
+	current = READ(p->generation) <= now;
+	*identity = current ? READ(p->identity) : READ(p->was_identity);
+	if (!*subject)
+		*subject = current ? READ(p->subject) : READ(p->was_subject);
 }
 
 // A function that is not static is verified once and not at every call.
@@ -252,6 +257,10 @@ __noinline int judge(struct packet *p, struct decision *egress, struct decision 
 	barrier_loads();
 	failed = read_host(&p->source, now, &source, &source_subject);
 	failed |= read_host(&p->destination, now, &destination, &destination_subject);
+	if (!source)
+		read_prefix(&p->source, now, &source, &source_subject);
+	if (!destination)
+		read_prefix(&p->destination, now, &destination, &destination_subject);
 	egress->applies = !!source_subject;
 	ingress->applies = !!destination_subject;
 	if (!p->readable)
@@ -259,8 +268,6 @@ __noinline int judge(struct packet *p, struct decision *egress, struct decision 
 	if (source_subject) {
 		struct subject *s = bpf_map_lookup_elem(&subjects, &source_subject);
 
-		if (!destination)
-			destination = prefix_identity(&p->destination, now);
 		if (s) {
 			struct side side = s->egress;
 
@@ -270,8 +277,6 @@ __noinline int judge(struct packet *p, struct decision *egress, struct decision 
 	if (destination_subject && (!source_subject || egress->allow)) {
 		struct subject *s = bpf_map_lookup_elem(&subjects, &destination_subject);
 
-		if (!source)
-			source = prefix_identity(&p->source, now);
 		if (s) {
 			struct side side = s->ingress;
 

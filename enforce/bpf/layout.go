@@ -27,6 +27,7 @@ type (
 
 	prefixValue struct {
 		Identity, WasIdentity uint32
+		Subject, WasSubject   uint32
 		Generation            uint64
 	}
 
@@ -68,7 +69,7 @@ const (
 )
 
 // layoutVersion names the layout of the maps in the names of pinned sets. Whoever changes it raises it.
-const layoutVersion = 1
+const layoutVersion = 2
 
 func keyOf(a netip.Addr) addressKey { return a.As16() }
 
@@ -105,11 +106,11 @@ func (v hostValue) current(now uint64) (ruleset.IdentityID, uint32) {
 	return ruleset.IdentityID(v.WasIdentity), v.WasSubject
 }
 
-func (v prefixValue) current(now uint64) ruleset.IdentityID {
+func (v prefixValue) current(now uint64) (ruleset.IdentityID, uint32) {
 	if v.Generation <= now {
-		return ruleset.IdentityID(v.Identity)
+		return ruleset.IdentityID(v.Identity), v.Subject
 	}
-	return ruleset.IdentityID(v.WasIdentity)
+	return ruleset.IdentityID(v.WasIdentity), v.WasSubject
 }
 
 func (v cellValue) current(now uint64) rowRef {

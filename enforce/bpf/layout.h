@@ -21,6 +21,7 @@ struct prefix_key {
 
 struct prefix {
 	__u32 identity, was_identity;
+	__u32 subject, was_subject; // of addresses that are not in hosts
 	__u64 generation;
 };
 

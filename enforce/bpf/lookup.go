@@ -101,13 +101,17 @@ func (k *kernel) end(a netip.Addr, now uint64) (ruleset.IdentityID, uint32, erro
 	if ok {
 		identity, subject = h.current(now)
 	}
-	if identity == 0 {
+	if known := identity != 0 || subject != 0; identity == 0 {
 		p, ok, err := get[prefixKey, prefixValue](k.Prefixes, prefixKey{Bits: 128, Address: keyOf(a)})
 		if err != nil {
 			return 0, 0, err
 		}
 		if ok {
-			identity = p.current(now)
+			of, strangers := p.current(now)
+			identity = of
+			if !known {
+				subject = strangers
+			}
 		}
 	}
 	return identity, subject, nil

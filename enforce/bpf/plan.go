@@ -48,7 +48,7 @@ type planner struct {
 	*tables
 	out      change
 	hosts    map[netip.Addr]host
-	prefixes map[netip.Prefix]ruleset.IdentityID
+	prefixes map[netip.Prefix]host
 	cells    map[cellKey]rowRef
 
 	// refresh says that endpoints may have other subjects; left are those that are no endpoints any more.
@@ -63,7 +63,7 @@ func (t *tables) plan(deltas []*ruleset.Delta) (*change, error) {
 	p := &planner{
 		tables:   t,
 		hosts:    map[netip.Addr]host{},
-		prefixes: map[netip.Prefix]ruleset.IdentityID{},
+		prefixes: map[netip.Prefix]host{},
 		cells:    map[cellKey]rowRef{},
 	}
 	t.generation++
@@ -128,7 +128,7 @@ func (p *planner) add(d *ruleset.Delta) error {
 		p.subjects[c.ID] = c.Subject
 	}
 	for _, c := range d.Addresses {
-		p.setAddress(c.Prefix, c.Address.Identity)
+		p.setAddress(c.Prefix, c.Address.Identity, c.Address.Strangers)
 	}
 	for _, c := range d.Endpoints {
 		p.endpoints[c.Addr] = c.Endpoint.Subject
@@ -138,7 +138,7 @@ func (p *planner) add(d *ruleset.Delta) error {
 		p.left = append(p.left, a)
 	}
 	for _, prefix := range d.GoneAddresses {
-		p.setAddress(prefix, 0)
+		p.setAddress(prefix, 0, 0)
 	}
 	for _, id := range d.GoneSubjects {
 		delete(p.subjects, id)
@@ -214,21 +214,36 @@ func (p *planner) setHost(a netip.Addr, h host) {
 	}
 }
 
-// setAddress sets the identity of a prefix; 0 removes it.
-func (p *planner) setAddress(prefix netip.Prefix, identity ruleset.IdentityID) {
+// setAddress sets the identity of a prefix, 0 removes it, and what strangers in it are judged as.
+func (p *planner) setAddress(prefix netip.Prefix, identity ruleset.IdentityID, strangers ruleset.SubjectID) {
 	if isHost(prefix) {
 		h := p.tables.hosts[prefix.Addr()]
 		h.identity = identity
 		p.setHost(prefix.Addr(), h)
 		return
 	}
+	h := p.tables.prefixes[prefix]
+	h.identity = identity
+	if _, had := p.strangers[prefix]; had || strangers != 0 {
+		p.refresh = true
+	}
+	if strangers == 0 {
+		delete(p.strangers, prefix)
+		h.subject = 0
+	} else {
+		p.strangers[prefix] = strangers
+	}
+	p.setPrefix(prefix, h)
+}
+
+func (p *planner) setPrefix(prefix netip.Prefix, h host) {
 	if _, ok := p.prefixes[prefix]; !ok {
 		p.prefixes[prefix] = p.tables.prefixes[prefix]
 	}
-	if identity == 0 {
+	if h == (host{}) {
 		delete(p.tables.prefixes, prefix)
 	} else {
-		p.tables.prefixes[prefix] = identity
+		p.tables.prefixes[prefix] = h
 	}
 }
 
@@ -242,22 +257,24 @@ func (p *planner) refreshEndpoints() (released []uint32, err error) {
 		places[r.place] = value
 		r.refs = 0
 	}
-	for a := range p.endpoints {
-		value := p.subjectOf(a)
-		r := p.records[value]
-		if r == nil {
-			place, err := p.places.take(1)
-			if err != nil {
-				return nil, fmt.Errorf("place subject of %s: %w", a, err)
-			}
-			r = &record{place: place}
-			p.records[value] = r
-			p.out.subjects = append(p.out.subjects, placedSubject{place: place, value: value})
+	for a, id := range p.endpoints {
+		place, err := p.placeSubject(p.subjectOf(a, id))
+		if err != nil {
+			return nil, fmt.Errorf("place subject of %s: %w", a, err)
 		}
-		r.refs++
-		if h := p.tables.hosts[a]; h.subject != r.place {
-			h.subject = r.place
+		if h := p.tables.hosts[a]; h.subject != place {
+			h.subject = place
 			p.setHost(a, h)
+		}
+	}
+	for prefix, id := range p.strangers {
+		place, err := p.placeSubject(p.subjectOf(prefix.Addr(), id))
+		if err != nil {
+			return nil, fmt.Errorf("place subject of %s: %w", prefix, err)
+		}
+		if h := p.tables.prefixes[prefix]; h.subject != place {
+			h.subject = place
+			p.setPrefix(prefix, h)
 		}
 	}
 	for _, a := range p.left {
@@ -274,6 +291,22 @@ func (p *planner) refreshEndpoints() (released []uint32, err error) {
 		}
 	}
 	return released, nil
+}
+
+// placeSubject finds the element, or makes it, and counts one reference more.
+func (p *planner) placeSubject(value subjectValue) (uint32, error) {
+	r := p.records[value]
+	if r == nil {
+		place, err := p.places.take(1)
+		if err != nil {
+			return 0, err
+		}
+		r = &record{place: place}
+		p.records[value] = r
+		p.out.subjects = append(p.out.subjects, placedSubject{place: place, value: value})
+	}
+	r.refs++
+	return r.place, nil
 }
 
 func (p *planner) concludeHosts() {
@@ -315,8 +348,8 @@ func (p *planner) concludePrefixes() {
 		if is == was {
 			continue
 		}
-		gone := is == 0
-		if was == 0 {
+		gone := is == (host{})
+		if was == (host{}) {
 			was = p.shorter(prefix, true)
 		}
 		if gone {
@@ -324,8 +357,11 @@ func (p *planner) concludePrefixes() {
 		}
 		key := keyOfPrefix(prefix)
 		p.out.prefixes = append(p.out.prefixes, prefixChange{
-			key:   key,
-			value: prefixValue{Identity: uint32(is), WasIdentity: uint32(was), Generation: p.out.generation},
+			key: key,
+			value: prefixValue{
+				Identity: uint32(is.identity), WasIdentity: uint32(was.identity), Subject: is.subject, WasSubject: was.subject,
+				Generation: p.out.generation,
+			},
 		})
 		if gone {
 			p.out.gonePrefixes = append(p.out.gonePrefixes, key)
@@ -333,19 +369,19 @@ func (p *planner) concludePrefixes() {
 	}
 }
 
-// shorter returns the identity of the longest prefix around prefix, before or after the deltas.
-func (p *planner) shorter(prefix netip.Prefix, before bool) ruleset.IdentityID {
+// shorter returns what the longest prefix around prefix says, before or after the deltas.
+func (p *planner) shorter(prefix netip.Prefix, before bool) host {
 	for bits := prefix.Bits() - 1; bits >= 0; bits-- {
 		around := netip.PrefixFrom(prefix.Addr(), bits).Masked()
-		identity := p.tables.prefixes[around]
+		out := p.tables.prefixes[around]
 		if was, touched := p.prefixes[around]; touched && before {
-			identity = was
+			out = was
 		}
-		if identity != 0 {
-			return identity
+		if out != (host{}) {
+			return out
 		}
 	}
-	return 0
+	return host{}
 }
 
 // full returns the delta from nothing to r.

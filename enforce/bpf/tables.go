@@ -20,7 +20,9 @@ type tables struct {
 	subjects   map[ruleset.SubjectID]ruleset.Subject
 	endpoints  map[netip.Addr]ruleset.SubjectID
 	hosts      map[netip.Addr]host // of pods and other addresses of full length
-	prefixes   map[netip.Prefix]ruleset.IdentityID
+	prefixes   map[netip.Prefix]host
+	// strangers are the prefixes that say what other addresses of them are judged as.
+	strangers map[netip.Prefix]ruleset.SubjectID
 
 	records  map[subjectValue]*record
 	segments slots
@@ -49,7 +51,7 @@ type placedRow struct {
 	sum  uint64
 }
 
-// host is the element of an address of full length: 0 in both is no element.
+// host is the element of an address of full length or of a prefix: 0 in both is no element.
 type host struct {
 	identity ruleset.IdentityID
 	subject  uint32
@@ -69,7 +71,8 @@ func newTables() *tables {
 		subjects:  map[ruleset.SubjectID]ruleset.Subject{},
 		endpoints: map[netip.Addr]ruleset.SubjectID{},
 		hosts:     map[netip.Addr]host{},
-		prefixes:  map[netip.Prefix]ruleset.IdentityID{},
+		prefixes:  map[netip.Prefix]host{},
+		strangers: map[netip.Prefix]ruleset.SubjectID{},
 		records:   map[subjectValue]*record{},
 		segments:  newSlots(math.MaxInt32),
 		places:    newSlots(math.MaxInt32),
@@ -87,9 +90,9 @@ func (t *tables) sum(segments []segment) uint64 {
 	return h.Sum64()
 }
 
-// subjectOf returns the element that an endpoint has to have.
-func (t *tables) subjectOf(a netip.Addr) subjectValue {
-	subject := t.subjects[t.endpoints[a]]
+// subjectOf returns the element that an endpoint has to have, or the strangers of a prefix.
+func (t *tables) subjectOf(a netip.Addr, id ruleset.SubjectID) subjectValue {
+	subject := t.subjects[id]
 	side := func(id ruleset.ProgramID) sideValue {
 		p := t.programs[id]
 		if p == nil {

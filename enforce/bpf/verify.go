@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/saguard/saguard/enforce"
-	"github.com/saguard/saguard/internal/ruleset"
 )
 
 // Verify implements [enforce.Applier]: it reads every element of every map. The cost is that of some milliseconds for ten
@@ -174,7 +173,8 @@ func (a *Applier) verifyCells() error {
 
 func (a *Applier) verifyPrefixes() error {
 	return readAll(a.set.Prefixes, len(a.tables.prefixes), func(key prefixKey, v prefixValue) error {
-		if want := a.tables.prefixes[key.prefix()]; want == ruleset.IdentityID(0) || want != v.current(a.tables.generation) {
+		identity, subject := v.current(a.tables.generation)
+		if want := a.tables.prefixes[key.prefix()]; want == (host{}) || want != (host{identity, subject}) {
 			return drift("prefix %s is changed", key.prefix())
 		}
 		return nil

@@ -207,6 +207,9 @@ func (w *world) addAddress(d *ruleset.Delta, p netip.Prefix) {
 			continue
 		}
 		c := ruleset.AddressChange{Prefix: p, Address: ruleset.Address{Identity: i}}
+		if len(w.is.Subjects) > 0 && !p.IsSingleIP() && w.rand.IntN(3) == 0 {
+			c.Address.Strangers = pick(w, w.is.Subjects)
+		}
 		w.is.Addresses[p] = c.Address
 		d.Addresses = append(d.Addresses, c)
 		return
@@ -284,6 +287,9 @@ func (w *world) forget(d *ruleset.Delta) {
 	subjects := map[ruleset.SubjectID]bool{pick(w, is.Subjects): true}
 	for _, e := range is.Endpoints {
 		subjects[e.Subject] = true
+	}
+	for _, a := range is.Addresses {
+		subjects[a.Strangers] = true
 	}
 	for _, c := range d.Subjects {
 		subjects[c.ID] = true

@@ -193,13 +193,14 @@ func (a *Applier) commitAll(l *lowering) error {
 		if err := a.commitPhases(l, rulePhases()); err != nil {
 			return err
 		}
-		if l.settleMoved() {
-			if err := a.commitPhases(l, elementPhases()); err != nil {
-				return err
-			}
-		}
 	} else {
 		l.promoteIfDue()
+		l.renewIntervals()
+		if err := a.commitPhases(l, elementPhases()); err != nil {
+			return err
+		}
+	}
+	if l.settleMoved() {
 		if err := a.commitPhases(l, elementPhases()); err != nil {
 			return err
 		}

@@ -219,8 +219,8 @@ type phase func(*batch, *model)
 func elementPhases() []phase {
 	return []phase{
 		(*batch).create,  // what nothing leads to yet
-		(*batch).extend,  // elements with new keys
-		(*batch).replace, // elements that change
+		(*batch).extend,  // elements with new keys, and the rules that lead to exchanged sets of intervals
+		(*batch).replace, // elements that change, where no packet looks
 		(*batch).retract, // elements that go
 		(*batch).delete,  // what nothing leads to any more, since an epoch ago
 	}
@@ -278,8 +278,8 @@ func (b *batch) addRules(chain string, m *model) {
 }
 
 func (b *batch) extend(m *model) {
-	b.someElements(m, unix.NFT_MSG_NEWSETELEM, netlink.Create, func(intervals bool, was, now *element) *element {
-		if was == nil && !intervals {
+	b.someElements(m, unix.NFT_MSG_NEWSETELEM, netlink.Create, func(was, now *element) *element {
+		if was == nil {
 			return now
 		}
 		return nil
@@ -287,17 +287,15 @@ func (b *batch) extend(m *model) {
 	b.exchange(m)
 }
 
-// replace changes sets with intervals as a whole: those that come may overlap with those that go.
 func (b *batch) replace(m *model) {
-	together := func(intervals bool, was, now *element) bool { return intervals || was != nil && now != nil }
-	b.someElements(m, unix.NFT_MSG_DELSETELEM, 0, func(intervals bool, was, now *element) *element {
-		if together(intervals, was, now) {
+	b.someElements(m, unix.NFT_MSG_DELSETELEM, 0, func(was, now *element) *element {
+		if now != nil {
 			return was
 		}
 		return nil
 	})
-	b.someElements(m, unix.NFT_MSG_NEWSETELEM, netlink.Create, func(intervals bool, was, now *element) *element {
-		if together(intervals, was, now) {
+	b.someElements(m, unix.NFT_MSG_NEWSETELEM, netlink.Create, func(was, now *element) *element {
+		if was != nil {
 			return now
 		}
 		return nil
@@ -305,8 +303,8 @@ func (b *batch) replace(m *model) {
 }
 
 func (b *batch) retract(m *model) {
-	b.someElements(m, unix.NFT_MSG_DELSETELEM, 0, func(intervals bool, was, now *element) *element {
-		if now == nil && !intervals {
+	b.someElements(m, unix.NFT_MSG_DELSETELEM, 0, func(was, now *element) *element {
+		if now == nil {
 			return was
 		}
 		return nil
@@ -331,8 +329,7 @@ func (b *batch) delete(m *model) {
 
 // someElements adds or deletes the elements that choose returns, of sets that were there and are. choose gets what a key had
 // and has, nil for nothing, if they differ.
-func (b *batch) someElements(m *model, kind int, flags netlink.HeaderFlags,
-	choose func(intervals bool, was, now *element) *element) {
+func (b *batch) someElements(m *model, kind int, flags netlink.HeaderFlags, choose func(was, now *element) *element) {
 	for _, name := range slices.Sorted(maps.Keys(m.wasElement)) {
 		s := m.sets[name]
 		if s == nil || m.renewed[name] != "" {
@@ -347,7 +344,7 @@ func (b *batch) someElements(m *model, kind int, flags netlink.HeaderFlags,
 			if was == nil && now == nil || was != nil && now != nil && *was == *now {
 				continue
 			}
-			if e := choose(s.intervals, was, now); e != nil {
+			if e := choose(was, now); e != nil {
 				chosen[key] = *e
 			}
 		}

@@ -54,9 +54,7 @@ func TestConformance(t *testing.T) {
 	}
 	appliertest.Run(t, appliertest.Backend{
 		Name: "nft",
-		// A packet uses the rules of the generation in which it arrived, and to those newer chains are empty (see doc.go).
-		LostPerTenThousand: 1,
-		Open:               func(appliertest.Node) (enforce.Applier, error) { return nft.New(nft.Options{}) },
+		Open: func(appliertest.Node) (enforce.Applier, error) { return nft.New(nft.Options{}) },
 		Remove: func(appliertest.Node) error {
 			a, err := nft.New(nft.Options{})
 			if err != nil {

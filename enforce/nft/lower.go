@@ -55,6 +55,7 @@ type lowering struct {
 	endpoints  map[netip.Addr]ruleset.SubjectID
 	hosts      map[netip.Addr]ruleset.IdentityID
 	nets       map[netip.Prefix]ruleset.IdentityID
+	strangers  map[netip.Prefix]ruleset.SubjectID
 
 	// placed is what the model holds of each endpoint.
 	placed map[netip.Addr]ruleset.Subject
@@ -66,7 +67,7 @@ type lowering struct {
 	groupCount int
 
 	// together says that rules and the identities of addresses may change at the same time: that has to be one change for each
-	// packet. moved are the addresses for which it is.
+	// packet. moved are the addresses for which it is, and those that the verdict maps have with another identity.
 	together bool
 	moved    map[netip.Addr]bool
 
@@ -74,6 +75,7 @@ type lowering struct {
 	dirtyColumns   map[ruleset.IdentityID]bool
 	dirtyHosts     map[netip.Addr]bool
 	dirtyNets      map[uint8]bool
+	dirtyStrangers map[uint8]bool
 }
 
 // newLowering returns the lowering of a ruleset without endpoints.
@@ -83,7 +85,7 @@ func newLowering(logGroup uint16) *lowering {
 		rows: map[ruleset.RowID]ruleset.Row{}, programs: map[ruleset.ProgramID]*program{},
 		identities: map[ruleset.IdentityID]*identity{}, subjects: map[ruleset.SubjectID]ruleset.Subject{},
 		users: map[ruleset.SubjectID]map[netip.Addr]bool{}, endpoints: map[netip.Addr]ruleset.SubjectID{},
-		hosts: map[netip.Addr]ruleset.IdentityID{}, nets: map[netip.Prefix]ruleset.IdentityID{},
+		hosts: map[netip.Addr]ruleset.IdentityID{}, nets: map[netip.Prefix]ruleset.IdentityID{}, strangers: map[netip.Prefix]ruleset.SubjectID{},
 		placed: map[netip.Addr]ruleset.Subject{}, outcomes: map[ruleset.RuleID]map[outcome]bool{},
 		groups: map[string]*group{}, groupNames: map[string]string{}, moved: map[netip.Addr]bool{},
 	}
@@ -94,7 +96,7 @@ func newLowering(logGroup uint16) *lowering {
 
 func (l *lowering) clean() {
 	l.dirtyEndpoints, l.dirtyHosts = map[netip.Addr]bool{}, map[netip.Addr]bool{}
-	l.dirtyColumns, l.dirtyNets = map[ruleset.IdentityID]bool{}, map[uint8]bool{}
+	l.dirtyColumns, l.dirtyNets, l.dirtyStrangers = map[ruleset.IdentityID]bool{}, map[uint8]bool{}, map[uint8]bool{}
 }
 
 // Masks of conntrack states (NF_CT_STATE_BIT).
@@ -104,7 +106,7 @@ const (
 	stateNew         = 1 << 3
 )
 
-// frame makes what is there whatever the ruleset is. What is no endpoint's is not judged. What is goes through a side's
+// frame makes what is there whatever the ruleset is. What is no endpoint's and no stranger's is not judged. What is goes through a side's
 // chains, and passes only if it is accepted there: a packet that finds a chain empty, because it came before the commit that
 // made it, comes back, and fails closed.
 func (l *lowering) frame() {
@@ -113,13 +115,16 @@ func (l *lowering) frame() {
 			l.makeSet(name, setSpec{key: side{family: family}.key()})
 			l.pinSet(name)
 		}
+		l.makeSet(strangerSet(family), setSpec{key: side{family: family}.key(), intervals: true})
 	}
 	judged := map[ruleset.Direction][]rule{ruleset.Egress: nil, ruleset.Ingress: nil}
 	for _, s := range sides() {
 		l.frameSide(s)
 		judged[s.direction] = append(judged[s.direction],
 			rule{family: s.family, setField: s.own(), set: endpointSet(s.family), verdict: jump, chain: s.String()},
-			rule{family: s.family, setField: s.own(), set: endpointSet(s.family), counted: true, verdict: drop})
+			rule{family: s.family, setField: s.own(), set: endpointSet(s.family), counted: true, verdict: drop},
+			rule{family: s.family, setField: s.own(), set: strangerSet(s.family), verdict: jump, chain: s.strangers()},
+			rule{family: s.family, setField: s.own(), set: strangerSet(s.family), counted: true, verdict: drop})
 	}
 	for d, rules := range judged {
 		l.setChain(d.String(), append([]rule{
@@ -137,6 +142,7 @@ func (l *lowering) frameSide(s side) {
 	l.makeSet(s.peers(), setSpec{key: s.key(), verdicts: true})
 	l.makeSet(s.moved(), setSpec{key: s.key(), verdicts: true})
 	l.makeSet(s.nets(), setSpec{key: s.key(), verdicts: true, intervals: true})
+	l.setChain(s.strangers(), l.strangerRule(s, 0))
 	l.setChain(s.defaults(),
 		rule{family: s.family, setField: s.own(), set: s.defaults(), isMap: true},
 		rule{counted: true, verdict: drop})
@@ -178,9 +184,13 @@ func (l *lowering) apply(d *ruleset.Delta) error {
 		for a := range l.users[c.ID] {
 			l.dirtyEndpoints[a] = true
 		}
+		l.noteStrangers(func(id ruleset.SubjectID) bool { return id == c.ID })
 	}
 	for _, c := range d.Addresses {
 		l.setAddress(c.Prefix, c.Address.Identity)
+		if !c.Prefix.IsSingleIP() {
+			l.setStrangers(c.Prefix, c.Address.Strangers)
+		}
 	}
 	for _, c := range d.Endpoints {
 		l.setEndpoint(c.Addr.Unmap(), c.Endpoint.Subject)
@@ -190,6 +200,9 @@ func (l *lowering) apply(d *ruleset.Delta) error {
 	}
 	for _, p := range d.GoneAddresses {
 		l.setAddress(p, 0)
+		if !p.IsSingleIP() {
+			l.setStrangers(p, 0)
+		}
 	}
 	for _, id := range d.GoneSubjects {
 		delete(l.subjects, id)
@@ -264,6 +277,9 @@ func (l *lowering) applyPrograms(d *ruleset.Delta) error {
 		for a := range p.members {
 			l.dirtyEndpoints[a] = true
 		}
+		l.noteStrangers(func(id ruleset.SubjectID) bool {
+			return l.subjects[id].Ingress == c.ID || l.subjects[id].Egress == c.ID
+		})
 	}
 	for _, c := range d.Cells {
 		p := l.programs[c.Program]
@@ -334,6 +350,9 @@ func (l *lowering) flush() {
 	}
 	for family := range l.dirtyNets {
 		l.buildNets(family)
+	}
+	for family := range l.dirtyStrangers {
+		l.placeStrangers(family)
 	}
 	l.clean()
 }

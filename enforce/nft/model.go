@@ -235,13 +235,23 @@ func (m *model) kernelName(name string) string {
 
 // renew exchanges all sets of which elements have changed for new ones, and writes the rules anew that refer to them: then the
 // rules that a packet goes by tell which elements it finds.
-func (m *model) renew() {
+func (m *model) renew() { m.renewSets(func(*set) bool { return true }) }
+
+// renewIntervals does that with sets of intervals alone. Those are never changed in place: in the kernel's trees a lookup can
+// miss an interval while others come or go beside it, before Linux 6.17 during the whole of a transaction. A network that is
+// missed is denied, but an address that is missed among the strangers is not judged, which fails open.
+func (m *model) renewIntervals() { m.renewSets(func(s *set) bool { return s.intervals }) }
+
+func (m *model) renewSets(which func(*set) bool) {
 	for name, noted := range m.wasElement {
-		if s := m.sets[name]; s != nil && changes(s, noted) {
+		if s := m.sets[name]; s != nil && which(s) && changes(s, noted) {
 			m.outdated[m.kernelName(name)] = m.epoch
 			m.renewed[name] = m.kernelName(name)
 			s.version++
 		}
+	}
+	if len(m.renewed) == 0 {
+		return
 	}
 	for name, c := range m.chains {
 		if _, noted := m.wasChain[name]; !noted && slices.ContainsFunc(c.rules, func(r rule) bool { return m.renewed[r.set] != "" }) {

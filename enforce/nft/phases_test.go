@@ -13,6 +13,8 @@ type moment struct {
 	model           *model
 	together        bool
 	rules, elements int
+	// torn says that elements which the phase replaces are missing: kernels before 6.17 may not find them.
+	torn bool
 }
 
 // The number of phases after which something has happened.
@@ -65,10 +67,11 @@ func (m moment) lookUp(name, key string) (element, bool, error) {
 	for k, was := range m.model.wasElement[name] {
 		now, is := s.elements[k]
 		switch {
-		case s.intervals && m.elements < replaced:
-		case !s.intervals && was == nil && m.elements < exchanged:
-		case !s.intervals && was != nil && is && m.elements < replaced:
-		case !s.intervals && !is && m.elements < retracted:
+		case was != nil && is && *was != now && m.torn:
+			delete(then.elements, k)
+		case was == nil && m.elements < exchanged:
+		case was != nil && is && m.elements < replaced:
+		case !is && m.elements < retracted:
 		case is:
 			then.elements[k] = now
 		default:
@@ -96,7 +99,8 @@ func passes(d enforce.KernelDecision) bool { return !d.Applies || d.Allow }
 
 // TestNoMomentAllowsWhatNeitherRulesetAllows plays packets through every moment of the commits that random deltas become,
 // also packets that came a phase earlier than the elements that they look up. What neither the ruleset before nor the one
-// after allows never passes, and what both allow is not lost.
+// after allows never passes. What both allow is not lost, but where two ends change at once: if an endpoint goes at the moment in
+// which its peer gets another identity, the program that it had may deny that one.
 func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 	played, lost, moved := 0, 0, 0
 	for seed := range uint64(100) {
@@ -126,8 +130,11 @@ func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 					f := w.flow()
 					a, b := expected(was, f), expected(now, f)
 					for phase := range deleted + 1 {
-						for _, rules := range []int{phase, max(phase-1, 0)} {
-							got, err := answer(moment{l.model, together, rules, phase}, f)
+						for _, at := range []moment{
+							{rules: phase}, {rules: max(phase-1, 0)}, {rules: phase, torn: true}, {rules: max(phase-1, 0), torn: true},
+						} {
+							at.model, at.together, at.elements = l.model, together, phase
+							got, err := answer(at, f)
 							if err != nil {
 								t.Fatal(err)
 							}
@@ -135,7 +142,7 @@ func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 							for _, end := range [][3]enforce.KernelDecision{{a.Egress, b.Egress, got.Egress}, {a.Ingress, b.Ingress, got.Ingress}} {
 								if passes(end[2]) && !passes(end[0]) && !passes(end[1]) {
 									t.Fatalf("seed %d step %d %s phase %d, packet of phase %d: %+v passes %+v\nbefore %+v\nafter  %+v",
-										seed, step, what, phase, rules, f, got, a, b)
+										seed, step, what, phase, at.rules, f, got, a, b)
 								}
 								if !passes(end[2]) && passes(end[0]) && passes(end[1]) {
 									lost++
@@ -151,14 +158,15 @@ func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 				l.renew()
 				play("together", true)
 				l.committed()
-				if l.settleMoved() {
-					was = w.now
-					play("settling moved", false)
-					l.committed()
-				}
 			} else {
 				l.promoteIfDue()
+				l.renewIntervals()
 				play("elements", false)
+				l.committed()
+			}
+			if l.settleMoved() {
+				was = w.now
+				play("settling moved", false)
 				l.committed()
 			}
 			if l.settle() {
@@ -169,7 +177,7 @@ func TestNoMomentAllowsWhatNeitherRulesetAllows(t *testing.T) {
 		}
 	}
 	t.Logf("%d packets, %d lost, %d addresses moved together with rules", played, lost, moved)
-	if played < 100_000 || moved < 100 || lost*10_000 > played {
+	if played < 100_000 || moved < 100 || lost*50_000 > played {
 		t.Errorf("%d packets, %d lost, %d addresses moved together with rules", played, lost, moved)
 	}
 }

@@ -28,21 +28,17 @@ func (l *lowering) setAddress(p netip.Prefix, id ruleset.IdentityID) {
 		l.hosts[p.Addr()] = id
 	}
 	l.dirtyHosts[p.Addr()] = true
+	l.strangerOrKnown(p.Addr())
 }
 
 // placeHost puts an address where packets look for it, or takes it away.
 func (l *lowering) placeHost(a netip.Addr) {
 	id := l.hosts[a]
-	if l.together {
+	if l.together || l.moved[a] {
 		if id == 0 {
 			id = l.netOf(a)
 		}
-		for _, s := range sides() {
-			if s.family == familyOf(a) {
-				l.put(s.moved(), addressKey(a), element{chain: l.identityChain(s, id)})
-			}
-		}
-		l.moved[a] = true
+		l.move(a, id)
 		return
 	}
 	if id == 0 {
@@ -50,7 +46,35 @@ func (l *lowering) placeHost(a netip.Addr) {
 	} else if !l.loading && l.putRecent(a, id) {
 		return
 	}
+	if id != 0 && l.hasOther(a, id) {
+		l.move(a, id)
+		return
+	}
 	l.placePeer(a)
+}
+
+// move hides what the verdict maps have of an address behind the map of those that moved, until they have caught up.
+func (l *lowering) move(a netip.Addr, id ruleset.IdentityID) {
+	for _, s := range sides() {
+		if s.family == familyOf(a) {
+			l.put(s.moved(), addressKey(a), element{chain: l.identityChain(s, id)})
+		}
+	}
+	l.moved[a] = true
+}
+
+// hasOther reports whether the verdict maps have an address with another identity. An element that is replaced where packets look
+// is missing for a moment in kernels before 6.17: the packet would meet what is said of the surrounding network, which may be more.
+func (l *lowering) hasOther(a netip.Addr, id ruleset.IdentityID) bool {
+	for _, s := range sides() {
+		if s.family != familyOf(a) {
+			continue
+		}
+		if e, ok := l.sets[s.peers()].elements[addressKey(a)]; ok && e.chain != l.identityChain(s, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // placePeer makes the verdict maps hold what is true of an address.
@@ -85,6 +109,7 @@ func (l *lowering) setEndpoint(a netip.Addr, subject ruleset.SubjectID) {
 		}
 	}
 	l.dirtyEndpoints[a] = true
+	l.strangerOrKnown(a)
 	if subject == 0 {
 		delete(l.endpoints, a)
 		return

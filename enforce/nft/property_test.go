@@ -54,11 +54,12 @@ func TestModelJudgesAsTheRuleset(t *testing.T) {
 			// As Applier.commitAll does it, with packets after each commit.
 			if l.together {
 				l.renew()
-				check(50)
-				l.settleMoved()
 			} else {
 				l.promoteIfDue()
+				l.renewIntervals()
 			}
+			check(50)
+			l.settleMoved()
 			check(50)
 			l.settle()
 			check(50)

@@ -154,8 +154,8 @@ func (l *lowering) promoteIfDue() {
 	}
 }
 
-// settleMoved gives the verdict maps the addresses that changed together with rules, while the maps of those still hide them;
-// it reports whether there are any.
+// settleMoved gives the verdict maps the addresses that moved, while the maps of those still hide them; it reports whether there
+// are any.
 func (l *lowering) settleMoved() bool {
 	if len(l.moved) == 0 {
 		return false
@@ -164,7 +164,9 @@ func (l *lowering) settleMoved() bool {
 		l.removeRecent(a)
 		l.placePeer(a)
 	}
-	l.promote()
+	if l.together {
+		l.promote()
+	}
 	return true
 }
 
@@ -172,10 +174,9 @@ func (l *lowering) settleMoved() bool {
 // something to commit.
 func (l *lowering) settle() bool {
 	clear(l.recents.fresh)
-	if !l.recents.promoted {
+	if !l.recents.promoted && len(l.moved) == 0 {
 		return false
 	}
-	l.recents.promoted = false
 	for a := range l.moved {
 		for _, s := range sides() {
 			if s.family == familyOf(a) {
@@ -184,9 +185,12 @@ func (l *lowering) settle() bool {
 		}
 	}
 	clear(l.moved)
-	for a := range l.recents.addresses {
-		l.removeRecent(a)
+	if l.recents.promoted {
+		for a := range l.recents.addresses {
+			l.removeRecent(a)
+		}
 	}
+	l.recents.promoted = false
 	return true
 }
 

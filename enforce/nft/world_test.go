@@ -15,6 +15,8 @@ type world struct {
 	*rand.Rand
 	now    *ruleset.Ruleset
 	lastID uint32
+	// strangers is the subject of all prefixes that have one.
+	strangers ruleset.SubjectID
 }
 
 func newWorld(seed uint64) *world {
@@ -117,6 +119,7 @@ func (w *world) step(changes int) *ruleset.Delta {
 	for range changes {
 		w.change()
 	}
+	w.estrange()
 	w.sweep()
 	return difference(before, w.now)
 }
@@ -157,6 +160,40 @@ func (w *world) change() {
 			p.Rows[anyOf(w, r.Identities)] = w.rowID()
 		}
 	}
+}
+
+// estrange lets some prefix say what strangers in it are judged as, or not any more.
+func (w *world) estrange() {
+	r := w.now
+	if _, ok := r.Subjects[w.strangers]; !ok {
+		w.strangers = free(r.Subjects)
+		r.Subjects[w.strangers] = ruleset.Subject{}
+	}
+	s := r.Subjects[w.strangers]
+	for p, a := range r.Addresses {
+		if p.IsSingleIP() {
+			continue
+		}
+		if w.IntN(8) == 0 {
+			a.Strangers = one(w, 0, w.strangers)
+		} else if a.Strangers != 0 {
+			a.Strangers = w.strangers
+		}
+		r.Addresses[p] = a
+	}
+	for _, d := range []ruleset.Direction{ruleset.Ingress, ruleset.Egress} {
+		id := &s.Ingress
+		if d == ruleset.Egress {
+			id = &s.Egress
+		}
+		if r.Programs[*id] == nil || w.IntN(10) == 0 {
+			w.lastID++
+			*id = ruleset.ProgramID(w.lastID)
+			r.Programs[*id] = &ruleset.Program{Direction: d, Default4: w.rowID(), Default6: w.rowID()}
+		}
+		r.Programs[*id].Rows = map[ruleset.IdentityID]ruleset.RowID{} // they have none
+	}
+	r.Subjects[w.strangers] = s
 }
 
 func (w *world) identity(family uint8) ruleset.IdentityID {
@@ -209,6 +246,9 @@ func (w *world) sweep() {
 	subjects, programs, identities, rows, rules := keep()
 	for _, e := range r.Endpoints {
 		subjects[e.Subject] = true
+	}
+	for _, a := range r.Addresses {
+		subjects[a.Strangers] = true
 	}
 	retain(r.Subjects, subjects)
 	for _, s := range r.Subjects {

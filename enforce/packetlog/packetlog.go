@@ -103,7 +103,7 @@ func reasonOf(p enforce.Packet) string {
 		return reasonUnknown
 	case p.Allowed:
 		return reasonLogged
-	case r.Vacant:
+	case r.Vacant, r.Stranger:
 		return reasonVacant
 	case r.Unparsed:
 		return reasonUnparsed

@@ -57,6 +57,7 @@ func TestReasons(t *testing.T) {
 		"the end of a tier":          {change: func(*enforce.Packet) {}, want: "end-of-tier"},
 		"no namespace":               {change: func(p *enforce.Packet) { p.Rule = ruleset.Rule{Index: ruleset.EndOfTier} }, want: "no-namespace"},
 		"a rule that did not parse":  {change: func(p *enforce.Packet) { p.Rule.Unparsed = true }, want: "unparsed-rule"},
+		"to an address of nobody":    {change: func(p *enforce.Packet) { p.Rule = ruleset.Rule{Index: ruleset.EndOfTier, Stranger: true} }, want: "unknown-pod"},
 		"an address of nobody":       {change: func(p *enforce.Packet) { p.Rule = ruleset.Rule{Index: ruleset.EndOfTier, Vacant: true} }, want: "unknown-pod"},
 		"a logged packet":            {change: func(p *enforce.Packet) { p.Allowed, p.Rule.Index = true, 1 }, want: "logged"},
 		"a rule that is gone by now": {change: func(p *enforce.Packet) { p.Rule = ruleset.Rule{} }, want: "rule-not-known"},

@@ -13,14 +13,18 @@ import (
 type Rules struct {
 	policies *state.Policies
 	compiler *compile.Compiler
-	begun    bool
+	node     string
+	// OpenToStrangers lets packets reach the addresses of the node's own pods that no pod is known to have. It is set before the
+	// first Take; without it they are not reached (fails closed).
+	OpenToStrangers bool
+	begun           bool
 }
 
 var _ enforce.Feed = (*Rules)(nil)
 
 // New returns the rules of the pods on node.
 func New(policies *state.Policies, node string) *Rules {
-	return &Rules{policies: policies, compiler: compile.New(node, policies.Semantics())}
+	return &Rules{policies: policies, node: node, compiler: compile.New(node, policies.Semantics())}
 }
 
 // Changed implements enforce.Feed.
@@ -59,7 +63,11 @@ func (r *Rules) compile(s *state.Step) enforce.Change {
 		}
 	}
 	if s.PodCIDRsChanged {
-		r.compiler.SetPodCIDRs(s.PodCIDRs)
+		own := s.PodCIDRsByNode[r.node]
+		if r.OpenToStrangers {
+			own = nil
+		}
+		r.compiler.SetPodCIDRs(s.PodCIDRs, own...)
 	}
 	return enforce.Change{Delta: r.compiler.Flush(s.Revision), Received: s.Received}
 }

@@ -80,7 +80,14 @@ func (c *cluster) event(t *testing.T) {
 	case 6:
 		c.pods.Replace([]state.Parsed{c.pod(t)})
 	case 7:
-		c.SetPodCIDRs([]netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 28+c.IntN(3))})
+		prefix := func() []netip.Prefix {
+			return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10}), 28+c.IntN(3))}
+		}
+		if c.IntN(3) == 0 {
+			c.SetPodCIDRs(prefix())
+		} else {
+			c.ReplaceNodes(map[string][]netip.Prefix{"n0": prefix(), "n1": prefix()})
+		}
 	default:
 		c.pods.Set(c.pod(t))
 	}
@@ -103,7 +110,13 @@ func TestEveryEventIsAWorld(t *testing.T) {
 		rules := ruleset.New()
 		var worlds map[uint64]*ruleset.Ruleset
 		look := func() {
-			worlds[c.Revision()], _ = compile.Compile(c.Snapshot(), "n0", c.PodCIDRs()...)
+			from := compile.New("n0", c.Semantics())
+			from.SetPodCIDRs(c.PodCIDRs(), c.PodCIDRsOf("n0")...)
+			s := c.Snapshot()
+			from.SetSnapshot(s)
+			world := ruleset.New()
+			world.Apply(from.Flush(s.Rev))
+			worlds[c.Revision()] = world
 		}
 		take := func() []enforce.Change {
 			changes, why := feed.Take()

@@ -13,11 +13,24 @@ func (r *Ruleset) Check() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	identities, subjects, programs := map[IdentityID]bool{}, map[SubjectID]bool{}, map[ProgramID]bool{}
-	rows, rules := map[RowID]bool{}, map[RuleID]bool{}
+	rows, rules, strangers := map[RowID]bool{}, map[RuleID]bool{}, map[SubjectID]bool{}
 	for prefix, a := range r.Addresses {
 		identities[a.Identity] = true
 		if i, ok := r.Identities[a.Identity]; !ok || i.Family != family(prefix.Addr()) || prefix != prefix.Masked() {
 			bad("address %s has identity %d, which is missing or of the other IP version, or is not masked", prefix, a.Identity)
+		}
+		if a.Strangers == 0 {
+			continue
+		}
+		subjects[a.Strangers] = true
+		if len(strangers) > 0 && !strangers[a.Strangers] || prefix.IsSingleIP() {
+			bad("address %s judges strangers as subject %d, and is of full length, or others do as another", prefix, a.Strangers)
+		}
+		strangers[a.Strangers] = true
+		for _, id := range []ProgramID{r.Subjects[a.Strangers].Ingress, r.Subjects[a.Strangers].Egress} {
+			if p := r.Programs[id]; p != nil && len(p.Rows) > 0 {
+				bad("program %d of strangers has rows", id)
+			}
 		}
 	}
 	for _, all := range []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)} {

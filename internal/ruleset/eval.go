@@ -28,12 +28,12 @@ func (r *Ruleset) Eval(f Flow) (egress, ingress Decision) {
 }
 
 func (r *Ruleset) judge(d Direction, f Flow, own, peer netip.Addr) Decision {
-	endpoint, ok := r.Endpoints[own.Unmap()]
-	if !ok {
+	id := r.SubjectOf(own)
+	if id == 0 {
 		return Decision{}
 	}
 	out := Decision{Applies: true}
-	subject := r.Subjects[endpoint.Subject]
+	subject := r.Subjects[id]
 	program := r.Programs[subject.Ingress]
 	if d == Egress {
 		program = r.Programs[subject.Egress]
@@ -65,19 +65,29 @@ func (f Flow) axes() (port, source uint16) {
 	return 0, 0
 }
 
+// SubjectOf returns what an address is judged as; 0 is no endpoint.
+func (r *Ruleset) SubjectOf(a netip.Addr) SubjectID {
+	if e, ok := r.Endpoints[a.Unmap()]; ok {
+		return e.Subject
+	}
+	return r.addressOf(a).Strangers
+}
+
 // IdentityOf returns the identity of an address: that of the longest prefix.
-func (r *Ruleset) IdentityOf(a netip.Addr) IdentityID {
+func (r *Ruleset) IdentityOf(a netip.Addr) IdentityID { return r.addressOf(a).Identity }
+
+func (r *Ruleset) addressOf(a netip.Addr) Address {
 	a = a.Unmap()
 	for bits := a.BitLen(); bits >= 0; bits-- {
 		prefix, err := a.Prefix(bits)
 		if err != nil {
-			return 0
+			return Address{}
 		}
 		if found, ok := r.Addresses[prefix]; ok {
-			return found.Identity
+			return found
 		}
 	}
-	return 0
+	return Address{}
 }
 
 func family(a netip.Addr) uint8 {

@@ -20,7 +20,8 @@ type Ruleset struct {
 	// Addresses maps prefixes to identities: the longest that contains an address counts. Those of pods are of full
 	// length; 0.0.0.0/0 and ::/0 are always there.
 	Addresses map[netip.Prefix]Address
-	// Endpoints are the addresses of the node's own pods.
+	// Endpoints are the addresses of the node's own pods. What has another address of them is judged by its prefix: see
+	// [Address.Strangers].
 	Endpoints map[netip.Addr]Endpoint
 	// Subjects are the classes of endpoints that have their programs in common.
 	Subjects map[SubjectID]Subject
@@ -77,6 +78,10 @@ type Pod struct{ Namespace, Name string }
 // Address is what a prefix maps to.
 type Address struct {
 	Identity IdentityID
+	// Strangers, if not 0, is what an address of this prefix is judged as that is no endpoint and has no address of full
+	// length: the prefix is one of the node's own pods, and no pod is known to have that address yet, or any more. Its programs
+	// have no rows but the default, and all prefixes have the same.
+	Strangers SubjectID
 	// Pod is the pod with that address, the first by name if there are several; zero if it is no pod's.
 	Pod Pod
 }
@@ -145,6 +150,9 @@ type Rule struct {
 	// Vacant says that the rule denies because the other end has an address of the cluster's pods that no pod is known to
 	// have. Tier and Policy are empty.
 	Vacant bool
+	// Stranger says that the rule is for addresses of the node's own pods that no pod is known to have: see
+	// [Address.Strangers]. Tier and Policy are empty.
+	Stranger bool
 }
 
 // EndOfTier is the index of a tier's default action, and of the Deny for want of a namespace.

@@ -15,7 +15,7 @@ import (
 // String returns the canonical text: two rulesets that judge, name and group alike have the same, whatever their IDs
 // and revisions. Identities are called i1, i2, ... and programs p1, p2, ... in the order of their own texts.
 func (r *Ruleset) String() string {
-	t := texts{r: r, identities: map[IdentityID]string{}, programs: map[ProgramID]string{}, rows: map[RowID]string{}}
+	t := texts{r: r, identities: map[IdentityID]string{}, programs: map[ProgramID]string{}, rows: map[RowID]string{}, strangers: map[SubjectID]bool{}}
 	for id, row := range r.Rows {
 		t.rows[id] = t.row(row)
 	}
@@ -26,6 +26,10 @@ func (r *Ruleset) String() string {
 		e := r.Endpoints[addr]
 		s := r.Subjects[e.Subject]
 		fmt.Fprintf(&b, "endpoint %s %s ingress %s egress %s\n", addr, e.Pod, t.programs[s.Ingress], t.programs[s.Egress])
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.strangers)) {
+		s := r.Subjects[id]
+		fmt.Fprintf(&b, "strangers ingress %s egress %s\n", t.programs[s.Ingress], t.programs[s.Egress])
 	}
 	return b.String()
 }
@@ -42,6 +46,7 @@ type texts struct {
 	identities map[IdentityID]string
 	programs   map[ProgramID]string
 	rows       map[RowID]string
+	strangers  map[SubjectID]bool
 }
 
 func (t *texts) writeIdentities(b *strings.Builder) {
@@ -59,6 +64,10 @@ func (t *texts) writeIdentities(b *strings.Builder) {
 			text := prefix.String()
 			if pod := t.r.Addresses[prefix].Pod; pod != (Pod{}) {
 				text = prefix.Addr().String() + " " + pod.String()
+			}
+			if id := t.r.Addresses[prefix].Strangers; id != 0 {
+				t.strangers[id] = true
+				text += " strangers"
 			}
 			b.WriteString("  " + text + "\n")
 		}
@@ -211,6 +220,8 @@ func (r Rule) String() string {
 	switch {
 	case r.Vacant:
 		return "no pod has the other address"
+	case r.Stranger:
+		return fmt.Sprintf("no pod has the address, %s", r.Direction)
 	case r.Tier == "" && r.Index == EndOfTier:
 		return "missing namespace"
 	case r.Tier == "":

@@ -22,8 +22,10 @@ type Step struct {
 	// Received is when the event arrived; of events taken together, the first.
 	Received time.Time
 	Changes  []Change
-	// PodCIDRs are the prefixes of all nodes, if PodCIDRsChanged.
+	// PodCIDRs are the prefixes of all nodes, and PodCIDRsByNode those of each, by name, if PodCIDRsChanged. Neither is
+	// changed in place.
 	PodCIDRs        []netip.Prefix
+	PodCIDRsByNode  map[string][]netip.Prefix
 	PodCIDRsChanged bool
 }
 
@@ -82,7 +84,7 @@ func Merge(steps []Step) Step {
 			out.Changes = append(out.Changes, c)
 		}
 		if s.PodCIDRsChanged {
-			out.PodCIDRsChanged, out.PodCIDRs = true, s.PodCIDRs
+			out.PodCIDRsChanged, out.PodCIDRs, out.PodCIDRsByNode = true, s.PodCIDRs, s.PodCIDRsByNode
 		}
 	}
 	return out

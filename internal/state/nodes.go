@@ -9,9 +9,9 @@ import (
 // nodes are the prefixes that the pods of each node have their addresses from (Node.spec.podCIDRs).
 type nodes struct {
 	awaited, known bool
-	byName         map[string][]netip.Prefix
-	prefixes       []netip.Prefix // of all, sorted; never changed in place
-	changed        bool           // since the last step
+	byName         map[string][]netip.Prefix // never changed in place
+	prefixes       []netip.Prefix            // of all, sorted; never changed in place
+	changed        bool                      // since the last step
 }
 
 // AwaitNodes says that the nodes are watched: what is in force is not known before they have been read.
@@ -30,8 +30,10 @@ func (p *Policies) SetPodCIDRs(prefixes []netip.Prefix) {
 func (p *Policies) ReplaceNodes(all map[string][]netip.Prefix) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.nodes.known, p.nodes.byName = true, maps.Clone(all)
-	p.nodes.arrange()
+	p.nodes.known = true
+	byName := map[string][]netip.Prefix{}
+	maps.Copy(byName, all)
+	p.nodes.set(byName)
 	p.commit()
 	p.feed.notify()
 }
@@ -43,11 +45,10 @@ func (p *Policies) SetNode(name string, prefixes []netip.Prefix) {
 	if slices.Equal(p.nodes.byName[name], prefixes) {
 		return
 	}
-	if p.nodes.byName == nil {
-		p.nodes.byName = map[string][]netip.Prefix{}
-	}
-	p.nodes.byName[name] = prefixes
-	p.nodes.arrange()
+	all := map[string][]netip.Prefix{}
+	maps.Copy(all, p.nodes.byName)
+	all[name] = prefixes
+	p.nodes.set(all)
 	p.commit()
 }
 
@@ -55,12 +56,16 @@ func (p *Policies) SetNode(name string, prefixes []netip.Prefix) {
 func (p *Policies) DeleteNode(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.nodes.byName, name)
-	p.nodes.arrange()
+	all := maps.Clone(p.nodes.byName)
+	delete(all, name)
+	p.nodes.set(all)
 	p.commit()
 }
 
-func (n *nodes) arrange() {
+func (n *nodes) set(byName map[string][]netip.Prefix) {
+	maps.DeleteFunc(byName, func(_ string, prefixes []netip.Prefix) bool { return len(prefixes) == 0 })
+	n.changed = n.changed || !maps.EqualFunc(n.byName, byName, slices.Equal[[]netip.Prefix])
+	n.byName = byName
 	var all []netip.Prefix
 	for _, prefixes := range n.byName {
 		all = append(all, prefixes...)
@@ -71,8 +76,5 @@ func (n *nodes) arrange() {
 		}
 		return a.Bits() - b.Bits()
 	})
-	all = slices.Compact(all)
-	if !slices.Equal(all, n.prefixes) {
-		n.prefixes, n.changed = all, true
-	}
+	n.prefixes = slices.Compact(all)
 }

@@ -107,6 +107,13 @@ func (p *Policies) PodCIDRs() []netip.Prefix {
 	return p.nodes.prefixes
 }
 
+// PodCIDRsOf returns the prefixes of one node.
+func (p *Policies) PodCIDRsOf(node string) []netip.Prefix {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nodes.byName[node]
+}
+
 // note remembers a change of what is in force, as part of the call in progress.
 func (p *Policies) note(ref policy.Ref, r policy.Resource) {
 	p.changes = append(p.changes, Change{Ref: ref, Resource: r})
@@ -120,7 +127,7 @@ func (p *Policies) commit() {
 	p.revision++
 	step := Step{Revision: p.revision, Received: p.now(), Changes: p.changes}
 	if p.nodes.changed {
-		step.PodCIDRsChanged, step.PodCIDRs = true, p.nodes.prefixes
+		step.PodCIDRsChanged, step.PodCIDRs, step.PodCIDRsByNode = true, p.nodes.prefixes, p.nodes.byName
 	}
 	p.changes, p.nodes.changed = nil, false
 	p.feed.push(step)

@@ -13,6 +13,14 @@ import (
 func Compile(s *policy.Snapshot, node string, podCIDRs ...netip.Prefix) (*ruleset.Ruleset, []policy.Problem) {
 	c := New(node, s.Semantics)
 	c.SetPodCIDRs(podCIDRs)
+	c.SetSnapshot(s)
+	out := ruleset.New()
+	out.Apply(c.Flush(s.Rev))
+	return out, c.Problems()
+}
+
+// SetSnapshot notes all that is in a snapshot, beside what is there already.
+func (c *Compiler) SetSnapshot(s *policy.Snapshot) {
 	namespaces, accounts := map[string]bool{}, map[identity.ServiceAccount]bool{}
 	namespace := func(name string) {
 		if n := s.Namespace(name); n != nil && !namespaces[name] {
@@ -40,7 +48,4 @@ func Compile(s *policy.Snapshot, node string, podCIDRs ...netip.Prefix) (*rulese
 			c.Set(p)
 		}
 	}
-	out := ruleset.New()
-	out.Apply(c.Flush(s.Rev))
-	return out, c.Problems()
 }

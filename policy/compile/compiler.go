@@ -42,6 +42,7 @@ type Compiler struct {
 
 	vacant     *atom         // the pods' addresses that no pod has; see SetPodCIDRs
 	vacantRule [2]*ruleState // of ingress and egress
+	strangers  strangers
 
 	subjects     map[string]*subject
 	programs     map[string]*program

@@ -115,8 +115,10 @@ func (c *Compiler) identifyAddress(rec *address) {
 	if before != nil {
 		c.leave(before)
 	}
-	if len(local) > 0 || rec.here != nil {
-		c.enlist(rec, local, localPod)
+	// One that a rule names has an address of full length, and is a stranger's all the same.
+	stranger := rec.ident != nil && rec.owner == nil && c.strangers.holds(prefix)
+	if len(local) > 0 || rec.here != nil || stranger {
+		c.enlist(rec, local, localPod, stranger)
 	}
 }
 

@@ -41,6 +41,8 @@ type netTable struct {
 type netEntry struct {
 	class *netClass
 	ident *ident // nil for one of full length, which is an address
+	// strangers says that it is of the node's own pods.
+	strangers bool
 }
 
 func (t *netTable) classOf(a netip.Addr) *netClass {
@@ -178,6 +180,7 @@ func (c *Compiler) arrangeNets() {
 		return
 	}
 	c.dirty.nets = false
+	c.arrangeStrangers()
 	listed := map[netip.Prefix]*members{}
 	at := func(p netip.Prefix) *members {
 		m := listed[p]
@@ -189,6 +192,9 @@ func (c *Compiler) arrangeNets() {
 	}
 	at(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
 	at(netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	for _, n := range c.strangers.nets {
+		at(n)
+	}
 	for _, a := range c.slots {
 		if a != nil {
 			for _, n := range a.nets {
@@ -213,7 +219,8 @@ func (c *Compiler) arrangeNets() {
 	}
 }
 
-// replaceNets makes the table of the prefixes, without those whose class is that of the prefix around them.
+// replaceNets makes the table of the prefixes, without those whose class is that of the prefix around them, and that tell no
+// strangers from others.
 func (c *Compiler) replaceNets(listed map[netip.Prefix]*members) {
 	old := c.nets
 	c.nets = netTable{entries: make(map[netip.Prefix]*netEntry, len(listed))}
@@ -221,7 +228,8 @@ func (c *Compiler) replaceNets(listed map[netip.Prefix]*members) {
 	type open struct {
 		prefix netip.Prefix
 		members
-		class *netClass
+		class     *netClass
+		strangers bool
 	}
 	var around []open
 	lengths := [2]map[int]bool{{}, {}}
@@ -229,18 +237,18 @@ func (c *Compiler) replaceNets(listed map[netip.Prefix]*members) {
 		for len(around) > 0 && !contains(around[len(around)-1].prefix, p) {
 			around = around[:len(around)-1]
 		}
-		o := open{prefix: p, members: *listed[p]}
+		o := open{prefix: p, members: *listed[p], strangers: c.strangers.holds(p)}
 		if n := len(around); n > 0 {
 			o.atoms = append(slices.Clone(around[n-1].atoms), o.atoms...)
 			o.sets = append(slices.Clone(around[n-1].sets), o.sets...)
 		}
 		o.class = c.netClass(classes, &o.members)
-		redundant := len(around) > 0 && around[len(around)-1].class == o.class
+		redundant := len(around) > 0 && around[len(around)-1].class == o.class && around[len(around)-1].strangers == o.strangers
 		around = append(around, o)
 		if redundant {
 			continue
 		}
-		c.nets.entries[p] = &netEntry{class: o.class}
+		c.nets.entries[p] = &netEntry{class: o.class, strangers: o.strangers && !p.IsSingleIP()}
 		lengths[familyIndex(versionOf(p.Addr()))][p.Bits()] = true
 	}
 	c.netClasses = classes
@@ -253,8 +261,12 @@ func (c *Compiler) replaceNets(listed map[netip.Prefix]*members) {
 			continue
 		}
 		e.ident = c.identity(versionOf(p.Addr()), e.class, nil)
-		if before := old.entries[p]; before == nil || before.ident != e.ident {
-			c.delta.Addresses = append(c.delta.Addresses, ruleset.AddressChange{Prefix: p, Address: ruleset.Address{Identity: e.ident.id}})
+		if before := old.entries[p]; before == nil || before.ident != e.ident || before.strangers != e.strangers {
+			address := ruleset.Address{Identity: e.ident.id}
+			if e.strangers {
+				address.Strangers = c.strangers.subject.id
+			}
+			c.delta.Addresses = append(c.delta.Addresses, ruleset.AddressChange{Prefix: p, Address: address})
 		}
 	}
 	for p, e := range old.entries {

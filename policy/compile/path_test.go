@@ -25,7 +25,8 @@ type follower struct {
 	state  map[policy.Ref]policy.Resource
 	sem    policy.Semantics
 	node   string
-	cidrs  []netip.Prefix
+	cidrs  []netip.Prefix // of all pods
+	own    []netip.Prefix // of the node's
 	rev    uint64
 }
 
@@ -58,7 +59,12 @@ func (f *follower) snapshot() *policy.Snapshot {
 func (f *follower) mustEqualCompiled(t testing.TB, what string) *policy.Snapshot {
 	t.Helper()
 	s := f.snapshot()
-	want, problems := compile.Compile(s, f.node, f.cidrs...)
+	c := compile.New(f.node, f.sem)
+	c.SetPodCIDRs(f.cidrs, f.own...)
+	c.SetSnapshot(s)
+	want := ruleset.New()
+	want.Apply(c.Flush(s.Rev))
+	problems := c.Problems()
 	if err := f.shadow.Check(); err != nil {
 		t.Fatalf("%s: %v\n%s", what, err, f.shadow)
 	}
@@ -72,6 +78,25 @@ func (f *follower) mustEqualCompiled(t testing.TB, what string) *policy.Snapshot
 		t.Fatalf("%s: a flush without events gave %+v", what, d)
 	}
 	return s
+}
+
+// evolve lets random events happen, some at a time, and every other time what between does besides.
+func (f *follower) evolve(r random, between func()) {
+	var refs []policy.Ref
+	for range 4 + r.IntN(10) {
+		for range 1 + r.IntN(8) {
+			if r.in(6) && len(refs) > 0 {
+				f.apply(change{ref: pick(r, refs...)})
+			} else if ref, made := resource(r.object(), f.sem); made != nil {
+				f.apply(change{ref, made})
+				refs = append(refs, ref)
+			}
+		}
+		if r.in(2) {
+			between()
+		}
+		f.flush()
+	}
 }
 
 // worlds is the number of random worlds of each property; go test -short does fewer.

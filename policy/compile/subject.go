@@ -23,14 +23,18 @@ type subject struct {
 }
 
 // enlist gives an address its subject; local are the classes of the node's pods that claim it.
-func (c *Compiler) enlist(rec *address, local []*class, named *pod) {
+func (c *Compiler) enlist(rec *address, local []*class, named *pod, stranger bool) {
 	var before endpoint
 	if rec.here != nil {
 		before = *rec.here
 	}
 	rec.here = nil
-	if len(local) > 0 {
+	switch {
+	case len(local) > 0:
 		rec.here = &endpoint{c.subject(rec.ident, local), named}
+	case stranger:
+		rec.here = &endpoint{c.strangers.subject, nil}
+		c.strangers.subject.refs++
 	}
 	if rec.here == nil {
 		c.delta.GoneEndpoints = append(c.delta.GoneEndpoints, rec.addr)
@@ -39,11 +43,15 @@ func (c *Compiler) enlist(rec *address, local []*class, named *pod) {
 			Addr: rec.addr, Endpoint: ruleset.Endpoint{Subject: rec.here.subject.id, Pod: named.describe()},
 		})
 	}
-	if s := before.subject; s != nil {
-		if s.refs--; s.refs == 0 && !s.idle {
-			s.idle = true
-			c.dirty.idleSubjects = append(c.dirty.idleSubjects, s)
-		}
+	if before.subject != nil {
+		c.leaveSubject(before.subject)
+	}
+}
+
+func (c *Compiler) leaveSubject(s *subject) {
+	if s.refs--; s.refs == 0 && !s.idle {
+		s.idle = true
+		c.dirty.idleSubjects = append(c.dirty.idleSubjects, s)
 	}
 }
 

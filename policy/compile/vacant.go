@@ -22,18 +22,32 @@ func (c *Compiler) addVacant() {
 // SetPodCIDRs says from which prefixes the cluster's pods have their addresses, on all nodes; at the start there are none.
 // Nobody knows who is behind such an address as long as no pod is known to have it: a pod that was just born, or one that
 // should be gone. So traffic between it and an endpoint of the node to which some policy applies in that direction is denied,
-// whatever nets the policies allow (fails closed). It takes effect at the next flush. Prefixes that are not valid are ignored.
-func (c *Compiler) SetPodCIDRs(prefixes []netip.Prefix) {
-	var nets []netip.Prefix
-	for _, p := range prefixes {
-		if p.IsValid() {
-			nets = append(nets, p.Masked())
-		}
-	}
-	slices.SortFunc(nets, comparePrefixes)
-	nets = slices.Compact(nets)
-	if !slices.Equal(nets, c.vacant.nets) {
+// whatever nets the policies allow (fails closed).
+//
+// own are those of the node itself. An address in them that no pod is known to have is a stranger's: nothing reaches it, since
+// who it is, and what policies select it, is not known (fails closed). What it sends is judged at the other end.
+//
+// It takes effect at the next flush. Prefixes that are not valid are ignored.
+func (c *Compiler) SetPodCIDRs(prefixes []netip.Prefix, own ...netip.Prefix) {
+	if nets := tidy(prefixes); !slices.Equal(nets, c.vacant.nets) {
 		c.vacant.nets = nets
 		c.dirty.nets = true
 	}
+	nets := slices.DeleteFunc(tidy(own), netip.Prefix.IsSingleIP) // an address of full length is somebody's who is known
+	if !slices.Equal(nets, c.strangers.nets) {
+		c.strangers.nets = nets
+		c.dirty.nets = true
+	}
+}
+
+// tidy returns the valid prefixes masked, sorted and each once.
+func tidy(prefixes []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range prefixes {
+		if p.IsValid() {
+			out = append(out, p.Masked())
+		}
+	}
+	slices.SortFunc(out, comparePrefixes)
+	return slices.Compact(out)
 }

@@ -28,22 +28,10 @@ func TestAddressesThatNoPodHasAreDeniedToSelectedEndpoints(t *testing.T) {
 	for seed := range worlds(600) {
 		r, sem := newRandom(5_000_000+uint64(seed)), semantics(seed)
 		f := follow("local", sem)
-		var refs []policy.Ref
-		for range 4 + r.IntN(10) {
-			for range 1 + r.IntN(8) {
-				if r.in(6) && len(refs) > 0 {
-					f.apply(change{ref: pick(r, refs...)})
-				} else if ref, made := resource(r.object(), sem); made != nil {
-					f.apply(change{ref, made})
-					refs = append(refs, ref)
-				}
-			}
-			if r.in(2) {
-				f.cidrs = r.podCIDRs()
-				f.c.SetPodCIDRs(f.cidrs)
-			}
-			f.flush()
-		}
+		f.evolve(r, func() {
+			f.cidrs = r.podCIDRs()
+			f.c.SetPodCIDRs(f.cidrs)
+		})
 		what := fmt.Sprintf("seed %d, %v", seed, f.cidrs)
 		s := f.mustEqualCompiled(t, what)
 		without, _ := compile.Compile(s, f.node)

@@ -47,6 +47,5 @@ func TestBackendIsSwitchedUnderLoad(t *testing.T) {
 		func(appliertest.Node) (*nft.Applier, error) { return nft.New(nft.Options{}) },
 		func(appliertest.Node) error { return nil },
 	)
-	bpfs.LostPerTenThousand, nfts.LostPerTenThousand = 1, 1 // as long as nft's rules are there; see its conformance test
 	appliertest.Switch(t, bpfs, nfts)
 }
