@@ -152,7 +152,7 @@ func (w world) must(t *testing.T, args ...string) string {
 // eventually waits for a condition; why says what it waits for.
 func eventually(t *testing.T, why string, condition func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last error
 	if err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
