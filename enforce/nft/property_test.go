@@ -105,7 +105,14 @@ func sameAsNew(l *lowering, r *ruleset.Ruleset) error {
 	c, s, e := count(l)
 	fc, fs, fe := count(fresh)
 	if c != fc || s != fs || e != fe {
-		return fmt.Errorf("%d chains, %d sets, %d elements; from nothing %d, %d, %d", c, s, e, fc, fs, fe)
+		var differ []string
+		for name, s := range l.sets {
+			f := fresh.sets[name]
+			if f == nil || len(f.elements) != len(s.elements) {
+				differ = append(differ, fmt.Sprintf("%s %+v, from nothing %+v", name, s, f))
+			}
+		}
+		return fmt.Errorf("%d chains, %d sets, %d elements; from nothing %d, %d, %d; %s", c, s, e, fc, fs, fe, strings.Join(differ, "; "))
 	}
 	if len(l.programs) != len(r.Programs) || len(l.rows) != len(r.Rows) || len(l.identities) != len(r.Identities) || len(l.hosts)+len(l.nets) != len(r.Addresses) {
 		return fmt.Errorf("the lowering remembers things that are gone")

@@ -49,7 +49,7 @@ type recents struct {
 	taken map[uint8][]ruleset.IdentityID // by slot, 0 if free
 	// addresses are those in the plain sets. leaving are those that were, and are in the sets of their digits for the packets
 	// that found them in the first set.
-	addresses map[netip.Addr]ruleset.IdentityID
+	addresses map[netip.Addr]spelled
 	leaving   map[netip.Addr]left
 	dirty     map[uint8]map[int]bool
 	// fresh are the identities that got their number since the last commit: the kernel has no chains for it yet.
@@ -58,13 +58,20 @@ type recents struct {
 	promoted bool
 }
 
+// spelled is the identity of an address in the plain sets, and the number that its digits there spell: the identity may be gone,
+// and its number given back, before the address leaves them.
+type spelled struct {
+	identity ruleset.IdentityID
+	slot     int
+}
+
 // left says which digits an address had, until which epoch.
 type left struct{ slot, epoch int }
 
 func newRecents(most int) recents {
 	return recents{
 		most: most, slots: map[ruleset.IdentityID]int{}, taken: map[uint8][]ruleset.IdentityID{},
-		addresses: map[netip.Addr]ruleset.IdentityID{}, leaving: map[netip.Addr]left{}, dirty: map[uint8]map[int]bool{4: {}, 6: {}}, fresh: map[ruleset.IdentityID]bool{},
+		addresses: map[netip.Addr]spelled{}, leaving: map[netip.Addr]left{}, dirty: map[uint8]map[int]bool{4: {}, 6: {}}, fresh: map[ruleset.IdentityID]bool{},
 	}
 }
 
@@ -95,11 +102,11 @@ func (r *recents) giveSlot(family uint8, id ruleset.IdentityID) {
 // putRecent puts an address into the sets of its identity's digits. It reports false if it does not belong there: if the
 // identity has no number or a new one, or the address has digits of another.
 func (l *lowering) putRecent(a netip.Addr, id ruleset.IdentityID) bool {
-	if l.recents.addresses[a] == id {
+	slot, ok := l.recents.slots[id]
+	if have, is := l.recents.addresses[a]; is && ok && have == (spelled{id, slot}) {
 		return true
 	}
 	l.removeRecent(a)
-	slot, ok := l.recents.slots[id]
 	if _, leaving := l.recents.leaving[a]; !ok || leaving || l.recents.fresh[id] {
 		return false
 	}
@@ -108,19 +115,19 @@ func (l *lowering) putRecent(a netip.Addr, id ruleset.IdentityID) bool {
 	for place, digit := range digitsOf(slot) {
 		l.put(recentDigit(family, place, digit), addressKey(a), element{})
 	}
-	l.recents.addresses[a] = id
+	l.recents.addresses[a] = spelled{id, slot}
 	return true
 }
 
 // removeRecent takes an address out of the plain sets. Its digits go later.
 func (l *lowering) removeRecent(a netip.Addr) {
-	id, ok := l.recents.addresses[a]
+	have, ok := l.recents.addresses[a]
 	if !ok {
 		return
 	}
 	l.remove(recentSet(familyOf(a)), addressKey(a))
 	delete(l.recents.addresses, a)
-	l.recents.leaving[a] = left{slot: l.recents.slots[id], epoch: l.epoch}
+	l.recents.leaving[a] = left{slot: have.slot, epoch: l.epoch}
 }
 
 // clearDigits takes the digits of addresses away that no packet finds any more.
