@@ -115,6 +115,9 @@ func (o *options) complete() error {
 			errs = append(errs, fmt.Errorf("--pod-cidrs: %w", err))
 			continue
 		}
+		if p.Addr().Is4In6() {
+			errs = append(errs, fmt.Errorf("--pod-cidrs: %s is an IPv4 prefix written as IPv6", p))
+		}
 		if p != p.Masked() {
 			errs = append(errs, fmt.Errorf("--pod-cidrs: %s has bits behind its length: want %s", p, p.Masked()))
 		}

@@ -30,6 +30,7 @@ func TestFlags(t *testing.T) {
 		"prefixes of pods":                {args: []string{"--pod-cidrs=10.244.0.0/16,fd00::/48"}, env: env},
 		"a prefix that is none":           {args: []string{"--pod-cidrs=10.244.0.0"}, env: env, err: "--pod-cidrs"},
 		"a prefix with bits behind it":    {args: []string{"--pod-cidrs=10.244.0.1/16"}, env: env, err: "10.244.0.0/16"},
+		"an IPv4 prefix written as IPv6":  {args: []string{"--pod-cidrs=::ffff:10.244.0.0/112"}, env: env, err: "written as IPv6"},
 		"a log level that there is not":   {args: []string{"--log-level=loud"}, env: env, err: "--log-level"},
 		"no NFLOG group":                  {args: []string{"--nflog-group=0"}, env: env, err: "--nflog-group"},
 		"a negative rate":                 {args: []string{"--packet-log-rate=-1"}, env: env, err: "--packet-log-rate"},

@@ -6,7 +6,8 @@ import "net/netip"
 // the order of the fields, and then what is gone in the order of the fields: then no element ever refers to one that is
 // missing, and an address has the rows of its new identity before it gets it. In between, an address that changed its
 // identity in the same delta in which that identity's rows changed may be judged as neither ruleset would: who cannot
-// apply a delta at once should take events one by one, or switch between two sets of maps.
+// apply a delta at once should take events one by one, or switch between two sets of maps. An address that is a stranger's before
+// or after (see [Address.Strangers]) has to change in one step: between its Addresses and its Endpoints nobody would judge it.
 type Delta struct {
 	// Revision is that of the ruleset after the change.
 	Revision uint64

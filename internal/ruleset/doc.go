@@ -4,7 +4,7 @@
 // A packet is judged twice: by the egress program of its source and by the ingress program of its destination, as far as
 // they are endpoints of the node. To judge it:
 //
-//	Endpoints[own address] -> Subjects[...] -> program of the direction
+//	Endpoints[own address], or else Addresses[longest prefix].Strangers -> Subjects[...] -> program of the direction
 //	Addresses[longest prefix of the other address] -> identity
 //	program.Rows[identity], or else the program's default row for the IP version -> row
 //	the only segment of the row with that protocol and ports -> verdict and rule

@@ -86,11 +86,11 @@ type Address struct {
 	Pod Pod
 }
 
-// Endpoint is a pod of the node.
+// Endpoint is a pod of the node, or a stranger's address that a rule names.
 type Endpoint struct {
 	Subject SubjectID
 	// Pod is the pod with that address, the first by name if there are several: then the subject allows what the
-	// policies of all of them allow.
+	// policies of all of them allow. It is zero for a stranger.
 	Pod Pod
 }
 

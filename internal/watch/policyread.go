@@ -237,6 +237,10 @@ func (nodeReading) decode(raw []byte) (policy.Object, error) {
 			errs = append(errs, fmt.Errorf("parse spec.podCIDRs: %w", err))
 			continue
 		}
+		if p.Addr().Is4In6() { // the kernels' tables hold it as the IPv4 prefix that it is not
+			errs = append(errs, fmt.Errorf("parse spec.podCIDRs: %s is an IPv4 prefix written as IPv6", p))
+			continue
+		}
 		n.prefixes = append(n.prefixes, p.Masked())
 	}
 	return policy.Object{Value: n}, errors.Join(errs...)
