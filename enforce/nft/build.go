@@ -156,19 +156,24 @@ func (l *lowering) buildNets(family uint8) {
 		if s.family != family {
 			continue
 		}
-		want := map[string]bool{}
-		for _, i := range flat {
-			key, end := addressKey(i.first), ""
-			if i.end.IsValid() {
-				end = addressKey(i.end)
-			}
-			want[key] = true
-			l.put(s.nets(), key, element{end: end, chain: l.identityChain(s, i.identity)})
+		l.setIntervals(s.nets(), flat, func(id ruleset.IdentityID) string { return l.identityChain(s, id) })
+	}
+}
+
+// setIntervals makes a set hold the intervals and nothing else; chain is where those of an identity lead, "" in a set that is no map.
+func (l *lowering) setIntervals(name string, all []interval, chain func(ruleset.IdentityID) string) {
+	want := map[string]bool{}
+	for _, i := range all {
+		key, end := addressKey(i.first), ""
+		if i.end.IsValid() {
+			end = addressKey(i.end)
 		}
-		for key := range l.sets[s.nets()].elements {
-			if !want[key] {
-				l.remove(s.nets(), key)
-			}
+		want[key] = true
+		l.put(name, key, element{end: end, chain: chain(i.identity)})
+	}
+	for key := range l.sets[name].elements {
+		if !want[key] {
+			l.remove(name, key)
 		}
 	}
 }

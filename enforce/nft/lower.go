@@ -106,9 +106,9 @@ const (
 	stateNew         = 1 << 3
 )
 
-// frame makes what is there whatever the ruleset is. What is no endpoint's and no stranger's is not judged. What is goes through a side's
-// chains, and passes only if it is accepted there: a packet that finds a chain empty, because it came before the commit that
-// made it, comes back, and fails closed.
+// frame makes what is there whatever the ruleset is. What is no endpoint's and no stranger's is not judged. What is goes
+// through a side's chains, and passes only if it is accepted there: a packet that finds a chain empty, because it came before
+// the commit that made it, comes back, and fails closed.
 func (l *lowering) frame() {
 	for _, family := range []uint8{4, 6} {
 		for _, name := range []string{endpointSet(family), recentSet(family)} {

@@ -3,6 +3,7 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/saguard/saguard/internal/ruleset"
 )
@@ -75,23 +76,8 @@ func (l *lowering) placeStrangers(family uint8) {
 			}
 		}
 	}
-	want := map[string]bool{}
-	for _, i := range flatten(kinds) {
-		if i.identity != strangerAddress {
-			continue
-		}
-		key, end := addressKey(i.first), ""
-		if i.end.IsValid() {
-			end = addressKey(i.end)
-		}
-		want[key] = true
-		l.put(strangerSet(family), key, element{end: end})
-	}
-	for key := range l.sets[strangerSet(family)].elements {
-		if !want[key] {
-			l.remove(strangerSet(family), key)
-		}
-	}
+	unknown := slices.DeleteFunc(flatten(kinds), func(i interval) bool { return i.identity != strangerAddress })
+	l.setIntervals(strangerSet(family), unknown, func(ruleset.IdentityID) string { return "" })
 	for _, s := range sides() {
 		if s.family == family {
 			l.setChain(s.strangers(), l.strangerRule(s, subject))
